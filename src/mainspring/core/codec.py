@@ -1,0 +1,156 @@
+"""JSON in and out: inputs and results as people give them, and the body of a job as stores keep it.
+
+The only place with `Any`. Inputs and results are JSON values in every store, of at most 256 KB, and what JSON cannot
+carry (NaN, integers beyond 64 bits) is refused at the earliest point. A body keeps fields that this version does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from mainspring.core.job import SCHEMA, Ask, Error, Job, Rule, Run
+from mainspring.errors import InputError, PayloadTooLarge, StoreUnusable
+
+PAYLOAD_LIMIT = 256 * 1024
+"""Bytes of JSON that an input or a result may have, in every store."""
+
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_LONG_DIGITS = re.compile(r"\d{19}")
+
+
+def encode_value(value: Any, what: str, limit: int = PAYLOAD_LIMIT) -> str:
+    """`value` as JSON text. Raises `InputError` for what JSON cannot carry, `PayloadTooLarge` over `limit` bytes."""
+    try:
+        text = _encode_json(value)
+    except (TypeError, ValueError, RecursionError) as e:
+        raise InputError(
+            f"{what} is not JSON: {e}. Expected strings, finite numbers, booleans, null, lists and objects with text keys."
+        ) from e
+    if _LONG_DIGITS.search(text):
+        _check_integers(value, what)
+    # A character is one to four bytes: count them only where it can matter.
+    if len(text) * 4 > limit:
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError as e:
+            raise InputError(f"{what} is not valid text: {e}. Expected text without lone surrogates.") from e
+        if size > limit:
+            raise PayloadTooLarge(what, size, limit)
+    elif not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as e:
+            raise InputError(f"{what} is not valid text: {e}. Expected text without lone surrogates.") from e
+    return text
+
+
+def decode_value(text: str) -> Any:
+    """The value of JSON text that `encode_value` made."""
+    return msgspec.json.decode(text)
+
+
+def _check_integers(value: Any, what: str) -> None:
+    if isinstance(value, bool) or value is None or isinstance(value, (str, float)):
+        return
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise InputError(f"{what} has an integer beyond 64 bits: {value}. Pass it as text.")
+    elif isinstance(value, dict):
+        for item in value.values():
+            _check_integers(item, what)
+    else:
+        for item in value:
+            _check_integers(item, what)
+
+
+class Body(msgspec.Struct, omit_defaults=True):
+    """The opaque part of a job, as stored. The fields are those of `Job`, in its order."""
+
+    schema: int = SCHEMA
+    key: str | None = None
+    rule: Rule | None = None
+    ask: str = ""
+    asked_at: int = 0
+    first_asked_at: int | None = None
+    scheduled_at: int = 0
+    fingerprint: str | None = None
+    order: int | None = None
+    start_by: int | None = None
+    attempts: int = 0
+    failed_at: int | None = None
+    error: Error | None = None
+    reason: str = ""
+    finished_at: int | None = None
+    has_result: bool = False
+    runs: tuple[Run, ...] = ()
+    again: Ask | None = None
+    cancelling: str | None = None
+    erase: bool = False
+    verdict: str | None = None
+    retry: dict[str, Any] | None = None
+    timeout: int | None = None
+    retention: int | None = None
+    meta: dict[str, str] = {}
+
+
+BODY_FIELDS = Body.__struct_fields__
+_body_of = attrgetter(*BODY_FIELDS)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Body).decode
+
+
+def encode_body(job: Job) -> str:
+    """The body of `job` as JSON text, with the fields of newer versions that it was read with."""
+    body = Body(*_body_of(job))
+    if not job.extra:
+        return _encode(body).decode()
+    return _encode(_overlay(job.extra, msgspec.to_builtins(body))).decode()
+
+
+def decode_body(text: str) -> dict[str, Any]:
+    """The body's fields, as keyword arguments of `Job`. Raises `StoreUnusable` for what is no body."""
+    try:
+        body = _decode(text)
+    except msgspec.DecodeError as e:
+        raise StoreUnusable(f"a stored job cannot be read: {e}. Expected a job body of schema 1 to {SCHEMA}.") from e
+    fields = dict(zip(BODY_FIELDS, _body_of(body), strict=True))
+    if body.schema > SCHEMA:
+        fields["extra"] = _unknown(msgspec.json.decode(text), msgspec.to_builtins(body))
+    return fields
+
+
+def _unknown(stored: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """What `stored` has and `known` has not, in nested objects too; runs are told apart by their claim."""
+    extra: dict[str, Any] = {}
+    for name, value in stored.items():
+        if name not in known:
+            # A field at its default is left out of `known`, but this version knows it all the same.
+            if name not in BODY_FIELDS:
+                extra[name] = value
+        elif name in ("again", "error") and isinstance(value, dict):
+            nested = {k: v for k, v in value.items() if k not in (Ask if name == "again" else Error).__struct_fields__}
+            if nested:
+                extra[name] = nested
+        elif name == "runs":
+            rows = {r["claim"]: {k: v for k, v in r.items() if k not in Run.__struct_fields__} for r in value}
+            if any(rows.values()):
+                extra[name] = {claim: row for claim, row in rows.items() if row}
+    return extra
+
+
+def _overlay(extra: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(body)
+    for name, value in extra.items():
+        if name == "runs":
+            merged["runs"] = [value.get(run["claim"], {}) | run for run in body.get("runs", [])]
+        elif name in ("again", "error"):
+            if name in body:
+                merged[name] = value | body[name]
+        else:
+            merged[name] = value
+    return merged

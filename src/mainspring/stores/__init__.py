@@ -1,0 +1,30 @@
+"""Stores: one contract (`base`), one implementation per database. A store is dumb: it holds no policy.
+
+This is where a URL becomes a store; a driver is imported only when its scheme is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mainspring.core.clock import wall_ms
+from mainspring.errors import DefinitionError
+from mainspring.stores.base import Store
+
+SCHEMES = ("sqlite",)
+
+
+def open_store(url: str, time: Callable[[], int] = wall_ms) -> Store:
+    """The store that `url` names; not connected yet. `time` is what an embedded store takes for its clock.
+
+    Raises `DefinitionError` for a scheme that is not known.
+    """
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        from mainspring.stores.sqlite import SQLiteStore
+
+        return SQLiteStore(url, time=time)
+    raise DefinitionError(
+        f"unknown store: {url!r}. Expected a URL that begins with one of {', '.join(s + ':' for s in SCHEMES)} "
+        'for example "sqlite:///mainspring.db" or "sqlite://:memory:".'
+    )
