@@ -1,0 +1,84 @@
+"""Natural batching: while one call is in flight, the next batch collects.
+
+There is no timer. An idle system has the latency of a single call, a busy one the throughput of large batches. This
+module may not know what it carries: the items, their answers and the call are the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Batcher(Generic[Item, Answer]):
+    """Joins concurrent `submit` calls of one event loop into calls of `send`, one at a time, in order.
+
+    `send` answers one answer per item, in order; an exception of it goes to every item of that batch. A batch has at
+    most `most` items and, where `size` is given, a sum of sizes of at most `most_size` (one oversized item goes alone).
+    """
+
+    def __init__(
+        self,
+        send: Callable[[list[Item]], Awaitable[Sequence[Answer]]],
+        *,
+        most: int,
+        size: Callable[[Item], int] | None = None,
+        most_size: int = 0,
+    ) -> None:
+        self._send = send
+        self._most = most
+        self._size = size
+        self._most_size = most_size
+        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._sender: asyncio.Task[None] | None = None
+
+    def submit(self, item: Item) -> asyncio.Future[Answer]:
+        """Put `item` into the next batch. The future may be cancelled; the item is sent all the same."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._run(), name="mainspring-batcher")
+        return future
+
+    async def drain(self) -> None:
+        """Wait until everything submitted so far has been answered."""
+        while self._sender is not None:
+            await asyncio.shield(self._sender)
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await self._send_batch(self._take())
+        finally:
+            self._sender = None
+
+    def _take(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
+        batch = [self._waiting.popleft()]
+        size = self._size(batch[0][0]) if self._size else 0
+        while self._waiting and len(batch) < self._most:
+            size += self._size(self._waiting[0][0]) if self._size else 0
+            if self._size and size > self._most_size:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _send_batch(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._send([item for item, _ in batch])
+        except asyncio.CancelledError:
+            for _, future in batch:
+                future.cancel()
+            raise
+        except Exception as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
