@@ -32,7 +32,7 @@ class Clock:
         return self._monotonic() + self._offset
 
     def adjust(self, asked: int, answered: int, store_time: int) -> int:
-        """Take in a reading of the store's clock, made between two readings of `monotonic()`; answers the change in ms."""
+        """Take in a reading of the store's clock, made between two of `monotonic()`. Answers the change, in ms."""
         offset = store_time - (asked + answered) // 2
         change, self._offset = offset - self._offset, offset
         return change

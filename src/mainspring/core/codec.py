@@ -1,7 +1,8 @@
 """JSON in and out: inputs and results as people give them, and the body of a job as stores keep it.
 
 The only place with `Any`. Inputs and results are JSON values in every store, of at most 256 KB, and what JSON cannot
-carry (NaN, integers beyond 64 bits) is refused at the earliest point. A body keeps fields that this version does not know.
+carry (NaN, integers beyond 64 bits) is refused at the earliest point. A body keeps the fields that this version does
+not know.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from mainspring.errors import InputError, PayloadTooLarge, StoreUnusable
 PAYLOAD_LIMIT = 256 * 1024
 """Bytes of JSON that an input or a result may have, in every store."""
 
+DEPTH_LIMIT = 200
+"""Levels of lists and objects in an input or a result. Readers recurse too, and their stack may be deeper than ours."""
+
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _LONG_DIGITS = re.compile(r"\d{19}")
 
@@ -29,10 +33,18 @@ def encode_value(value: Any, what: str, limit: int = PAYLOAD_LIMIT) -> str:
         text = _encode_json(value)
     except (TypeError, ValueError, RecursionError) as e:
         raise InputError(
-            f"{what} is not JSON: {e}. Expected strings, finite numbers, booleans, null, lists and objects with text keys."
+            f"{what} is not JSON: {e}. "
+            "Expected strings, finite numbers, booleans, null, lists and objects with text keys."
         ) from e
+    if text.count("[") + text.count("{") > DEPTH_LIMIT and _depth(value) > DEPTH_LIMIT:
+        raise InputError(f"{what} is nested deeper than {DEPTH_LIMIT} levels. Flatten it, or pass it as text.")
     if _LONG_DIGITS.search(text):
         _check_integers(value, what)
+    _check_text(text, what, limit)
+    return text
+
+
+def _check_text(text: str, what: str, limit: int) -> None:
     # A character is one to four bytes: count them only where it can matter.
     if len(text) * 4 > limit:
         try:
@@ -46,7 +58,15 @@ def encode_value(value: Any, what: str, limit: int = PAYLOAD_LIMIT) -> str:
             text.encode()
         except UnicodeEncodeError as e:
             raise InputError(f"{what} is not valid text: {e}. Expected text without lone surrogates.") from e
-    return text
+
+
+def _depth(value: Any) -> int:
+    """Levels of nesting, by level and not by recursion."""
+    level, depth = [value], 0
+    while level := [item for item in level if isinstance(item, (list, tuple, dict))]:
+        depth += 1
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+    return depth
 
 
 def decode_value(text: str) -> Any:
@@ -88,6 +108,7 @@ class Body(msgspec.Struct, omit_defaults=True):
     finished_at: int | None = None
     has_result: bool = False
     runs: tuple[Run, ...] = ()
+    recorded: int = 0
     again: Ask | None = None
     cancelling: str | None = None
     erase: bool = False
@@ -120,37 +141,38 @@ def decode_body(text: str) -> dict[str, Any]:
         raise StoreUnusable(f"a stored job cannot be read: {e}. Expected a job body of schema 1 to {SCHEMA}.") from e
     fields = dict(zip(BODY_FIELDS, _body_of(body), strict=True))
     if body.schema > SCHEMA:
-        fields["extra"] = _unknown(msgspec.json.decode(text), msgspec.to_builtins(body))
+        fields["extra"] = _unknown(msgspec.json.decode(text))
     return fields
 
 
-def _unknown(stored: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """What `stored` has and `known` has not, in nested objects too; runs are told apart by their claim."""
-    extra: dict[str, Any] = {}
-    for name, value in stored.items():
-        if name not in known:
-            # A field at its default is left out of `known`, but this version knows it all the same.
-            if name not in BODY_FIELDS:
-                extra[name] = value
-        elif name in ("again", "error") and isinstance(value, dict):
-            nested = {k: v for k, v in value.items() if k not in (Ask if name == "again" else Error).__struct_fields__}
-            if nested:
-                extra[name] = nested
-        elif name == "runs":
-            rows = {r["claim"]: {k: v for k, v in r.items() if k not in Run.__struct_fields__} for r in value}
-            if any(rows.values()):
-                extra[name] = {claim: row for claim, row in rows.items() if row}
+_NESTED: dict[type, dict[str, type]] = {Body: {"error": Error, "runs": Run, "again": Ask}, Run: {"error": Error}}
+
+
+def _unknown(stored: dict[str, Any], known: type[msgspec.Struct] = Body) -> dict[str, Any]:
+    """What `stored` has and `known` has not, in nested records too; each of those under its identity."""
+    nested = _NESTED.get(known, {})
+    extra = {name: value for name, value in stored.items() if name not in known.__struct_fields__}
+    for name, kind in nested.items():
+        rows = stored.get(name) or []
+        found = {_identity(row): _unknown(row, kind) for row in (rows if isinstance(rows, list) else [rows])}
+        if any(found.values()):
+            extra[name] = {identity: fields for identity, fields in found.items() if fields}
     return extra
 
 
 def _overlay(extra: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    """`body` with the unknown fields back in their places; a nested record that was replaced meanwhile gets none."""
     merged = dict(body)
     for name, value in extra.items():
-        if name == "runs":
-            merged["runs"] = [value.get(run["claim"], {}) | run for run in body.get("runs", [])]
-        elif name in ("again", "error"):
-            if name in body:
-                merged[name] = value | body[name]
-        else:
+        if name not in ("error", "runs", "again"):
             merged[name] = value
+        elif isinstance(body.get(name), list):
+            merged[name] = [_overlay(value.get(_identity(row), {}), row) for row in body[name]]
+        elif name in body:
+            merged[name] = _overlay(value.get(_identity(body[name]), {}), body[name])
     return merged
+
+
+def _identity(row: dict[str, Any]) -> Any:
+    """What tells a run, an ask or an error from others of its kind."""
+    return row.get("claim") or row.get("id") or (row.get("type"), row.get("message"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import datetime, timedelta
 
@@ -32,7 +31,8 @@ def milliseconds(value: Duration, what: str = "duration") -> int:
         amount = value * 1_000
     else:
         raise _bad(what, value)
-    if not math.isfinite(amount) or not 0 <= amount <= LONGEST:
+    # Compared first: an integer too large for a float is no OverflowError there, and NaN compares as false.
+    if not 0 <= amount <= LONGEST:
         raise _bad(what, value)
     return round(amount)
 

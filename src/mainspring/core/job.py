@@ -16,10 +16,10 @@ from typing import Any, Literal, Self
 import msgspec
 
 SCHEMA = 1
-"""The number of the body's shape. Add one when a body field is added, so that older readers keep what they do not know."""
+"""The number of the body's shape. Add one when a body field is added: older readers then keep what they do not know."""
 
 Rule = Literal["once", "skip", "merge"]
-"""What a taken key means: `once` the holder always wins, `skip` while it is live, `merge` the holder takes the ask in."""
+"""What a taken key means: `once` the holder always wins, `skip` while it lives, `merge` the holder takes the ask in."""
 
 
 class State(StrEnum):
@@ -62,7 +62,7 @@ class Error(Frozen, frozen=True, kw_only=True):
 
 
 class Run(Frozen, frozen=True, kw_only=True):
-    """One closed attempt. `claim` is the number of the claim it ran under, `attempt` its place in the sequence (1-based)."""
+    """One closed attempt. `claim` is the number of the claim it ran under; `attempt` counts in its sequence, from 1."""
 
     claim: int
     attempt: int
@@ -101,7 +101,7 @@ class Ask(Frozen, frozen=True, kw_only=True):
 
 
 class Job(Frozen, frozen=True, kw_only=True):
-    """One stored unit of work. Times are milliseconds since the epoch, on the store's clock; durations are milliseconds."""
+    """One stored unit of work. Times are ms since the epoch, on the store's clock; durations are ms."""
 
     # -- header: columns, which stores select and order by -------------------------------------------------------
     id: str
@@ -119,7 +119,7 @@ class Job(Frozen, frozen=True, kw_only=True):
     claims: int = 0
     """How often it has been claimed."""
     settled: int = 0
-    """`claims` at the last settle; `claims - settled` (less the run under way) runs in a row vanished without a word."""
+    """`claims` at the last settle; `claims - settled` (less the run under way) runs in a row vanished silently."""
     worker: str = ""
     """Who claimed it last."""
     started_at: int | None = None
@@ -170,6 +170,8 @@ class Job(Frozen, frozen=True, kw_only=True):
     has_result: bool = False
     runs: tuple[Run, ...] = ()
     """The last closed attempts, oldest first."""
+    recorded: int = 0
+    """The last claim that vanished and is in `runs`, or was given back: none is recorded twice, or wrongly."""
     again: Ask | None = None
     """The newest ask that came while it was running."""
     cancelling: str | None = None

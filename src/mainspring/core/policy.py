@@ -78,6 +78,8 @@ class Retry:
         self._set("_limit", attempts if attempts is not None else (5 if window is None else UNLIMITED))
         self._set("_initial", milliseconds(self.initial_delay, "initial_delay"))
         self._set("_cap", milliseconds(self.max_delay, "max_delay"))
+        if isinstance(self.intervals, str) or not isinstance(self.intervals, Sequence):
+            raise DefinitionError(f'bad intervals: {self.intervals!r}. Expected a list such as ["1m", "5m", "15m"].')
         self._set("_series", tuple(milliseconds(i, "interval") for i in self.intervals))
         self._check_backoff()
 
@@ -113,7 +115,7 @@ class Retry:
         return bool(on(error, attempt))
 
     def due(self, failures: int, failed_at: int, now: int, random: float, retry_in: int | None = None) -> int | None:
-        """When to try again after `failures` attempts of this sequence, the first failed at `failed_at`. None = give up."""
+        """When to try again after `failures` attempts, the first of which failed at `failed_at`. None = give up."""
         if self._limit != UNLIMITED and failures >= self._limit:
             return None
         due = now + (self.delay(failures, now, random) if retry_in is None else retry_in)
@@ -135,7 +137,7 @@ class Retry:
                 base = self._initial * failures
             case "exponential":
                 # The exponent is bounded, for 2.0 ** 1100 is an OverflowError; the cap is reached long before.
-                base = self._initial * self.factor ** min(failures - 1, 100)
+                base = self._initial * float(self.factor) ** min(failures - 1, 100)
         return int(min(base * (1 + self.jitter * random), self._cap))
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,7 +159,19 @@ class Retry:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any], retry_on: RetryOn | None = None) -> Retry:
+        """The policy that `to_dict` made. Raises `DefinitionError` where it makes no sense to this version."""
+        unknown = plain.keys() - _STORED
+        if unknown:
+            raise DefinitionError(
+                f"unknown retry option: {', '.join(sorted(unknown))}. Expected: {', '.join(_STORED)}."
+            )
         return cls(**plain, retry_on=retry_on)
+
+
+_STORED = (
+    "max_attempts", "backoff", "initial_delay", "max_delay", "factor", "jitter", "intervals", "cron", "timezone",
+    "max_duration",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +216,23 @@ class Policy:
     runs_kept: int = 5
 
     def retry_of(self, own: dict[str, Any] | None) -> Retry:
-        """The retry policy of a job: its own, where it has one, with the task's `retry_on`."""
-        return self.retry if own is None else Retry.from_dict(own, self.retry.retry_on)
+        """The retry policy of a job: its own, where it has one, with the task's `retry_on`.
+
+        One that a newer version wrote, and this one cannot read, gives way to the task's: a settle must not fail.
+        """
+        if own is None:
+            return self.retry
+        try:
+            return Retry.from_dict(own, self.retry.retry_on)
+        except DefinitionError:
+            return self.retry
 
 
 def check_cron(expression: str, timezone: str) -> None:
     """Raises `DefinitionError` unless `expression` (5 fields, or 6 with seconds first) ever fires in a known zone."""
     try:
         ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as e:
+    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError) as e:
         raise DefinitionError(f"unknown timezone: {timezone!r}. Expected an IANA name such as Europe/Prague.") from e
     try:
         next_cron(expression, timezone, 0)

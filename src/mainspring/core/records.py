@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from mainspring.core.job import Frozen
 
 GATE = "gate"
@@ -26,7 +28,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     written_at: int = 0
     due_at: int | None = None
     expires_at: int | None = None
-    value: dict[str, Any] = {}
+    value: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 def queue_gate(queue: str) -> str:

@@ -30,6 +30,8 @@ EDGES: frozenset[tuple[State, str, State]] = frozenset(
         (R, "again", W),
         (R, "release", W),
         (R, "lapse", R),
+        (R, "renew", R),
+        (R, "doom", R),
         (R, "begin", R),
         (R, "expire", State.CANCELLED),
         (R, "cancel", State.CANCELLED),
@@ -92,16 +94,22 @@ def merge(job: Job, ask: Ask, max_wait: int | None = None) -> Job | None:
     newest = job if job.again is None else job.again
     if ask.order is not None and newest.order is not None and ask.order < newest.order:
         return None
-    same = ask.fingerprint is not None and ask.fingerprint == newest.fingerprint
+    same = not ask.force and ask.fingerprint is not None and ask.fingerprint == newest.fingerprint
     if job.state is R:
-        if same and job.again is not None:
-            return None
-        return job.evolve(again=_in_burst(ask, job.again.first_asked_at if job.again else None, max_wait), erase=False)
+        return None if same and job.again is not None else _remember(job, ask, max_wait)
     if same:
         return None
     if job.state in TERMINAL:
         return revive(job, ask)
     return _take_in(job, _in_burst(ask, job.first_asked_at, max_wait))
+
+
+def _remember(job: Job, ask: Ask, max_wait: int | None) -> Job:
+    if job.again is None:
+        return job.evolve(again=_in_burst(ask, None, max_wait), erase=False)
+    # A run that was asked for by hand stays asked for, whatever values come after it.
+    newer = ask.evolve(force=ask.force or job.again.force)
+    return job.evolve(again=_in_burst(newer, job.again.first_asked_at, max_wait), erase=False)
 
 
 def revive(job: Job, ask: Ask) -> Job:
@@ -115,10 +123,10 @@ def _in_burst(ask: Ask, first: int | None, max_wait: int | None) -> Ask:
     return ask.evolve(first_asked_at=first, due_at=due)
 
 
-_NEW_LIFE = dict(
-    finished_at=None, expires_at=None, has_result=False, progress=None, reason="", again=None, cancelling=None, erase=False,
-    verdict=None,
-)  # fmt: skip
+_NEW_LIFE: dict[str, object] = {
+    "finished_at": None, "expires_at": None, "has_result": False, "progress": None, "reason": "",
+    "again": None, "cancelling": None, "erase": False, "verdict": None,
+}  # fmt: skip
 
 
 def _take_in(job: Job, ask: Ask) -> Job:
@@ -138,46 +146,70 @@ def begin(job: Job, now: int, policy: Policy) -> Job:
     """What to do with a job just claimed. Still running: run it (and first save it, where it changed). Else: save it.
 
     Records the runs that vanished, takes in an ask that came during them, and ends what may not start: poison, a
-    cancelled run that vanished, a timed-out one, a job not started before its time.
+    cancelled run, a timed-out one, a job not started before its time.
     """
-    if not job.interruptions:
-        if job.start_by is not None and now > job.start_by:
-            return _finish(_left(job), State.CANCELLED, "expired", now, policy)
-        return job
-    job = _record_vanished(job, now, policy)
-    if job.interruptions > policy.max_interruptions:
-        dead = Dead(
-            reason="poison",
-            error=Error(type="Interrupted", message=f"{job.interruptions} runs in a row vanished"),
-        )
-        return _after(_left(job), job, dead, now, policy, 0.0)
-    if job.again is not None:
-        taken = _take_in(job, job.again).evolve(again=None, cancelling=None, verdict=None)
-        return taken.evolve(due_at=job.due_at) if taken.due_at <= now else _unclaim(taken).evolve(state=W)
-    if job.verdict == "timed_out":
-        late = Failure(error=Error(type="TimeoutError", message="timed out, and its worker had to end"), timed_out=True)
-        return _after(_left(job).evolve(attempts=job.attempts + 1), job, late, now, policy, 0.0)
+    if job.interruptions:
+        job = _record_vanished(job, now, policy)
+        told = job.verdict == "timed_out"
+        if told:  # an end that was told is no interruption
+            job = _unclaim(job)
+        if job.interruptions > policy.max_interruptions:
+            return _instead(job, _poison(job), now, policy)
+        job = _take_up(job, now)
+        if job.state is W:
+            return job
+        if told and job.verdict is not None:
+            error = Error(type="TimeoutError", message="timed out, and its worker had to end")
+            late = Failure(error=error, timed_out=True)
+            return _instead(job.evolve(attempts=job.attempts + 1), late, now, policy)
     if job.cancelling is not None:
-        return _finish(_left(job), State.CANCELLED, job.cancelling, now, policy)
+        return _instead(job, Cancelled(reason=job.cancelling), now, policy)
+    if job.start_by is not None and now > job.start_by:
+        return _instead(job, Cancelled(reason="expired"), now, policy)
     return job
 
 
+def _instead(job: Job, outcome: Outcome, now: int, policy: Policy) -> Job:
+    """The job after `outcome`, without a run under this claim."""
+    return _after(_left(job), job, outcome, now, policy, 0.0)
+
+
+def _poison(job: Job) -> Dead:
+    message = f"{job.interruptions} runs in a row vanished"
+    return Dead(reason="poison", error=Error(type="Interrupted", message=message))
+
+
+def _take_up(job: Job, now: int) -> Job:
+    """The job with the ask that came during a run that vanished; waiting, where that is due later."""
+    if job.again is None:
+        return job
+    if not _counts(job.again, job, None):
+        return _forget_again(job)
+    taken = _take_in(job, job.again).evolve(again=None, cancelling=None, verdict=None, progress=None)
+    return taken.evolve(due_at=job.due_at) if taken.due_at <= now else _unclaim(taken).evolve(state=W)
+
+
 def _record_vanished(job: Job, now: int, policy: Policy) -> Job:
-    known = {run.claim for run in job.runs}
-    vanished = [claim for claim in range(job.claims - job.interruptions, job.claims) if claim not in known]
-    outcome = job.verdict or "interrupted"
+    vanished = range(max(job.settled, job.recorded) + 1, job.claims)
+    if not vanished:
+        return job
+    last = job.claims - 1
     runs = [
         Run(
             claim=claim,
             attempt=job.attempt,
-            outcome=outcome if claim == job.claims - 1 else "interrupted",
+            outcome=(job.verdict if claim == last else None) or "interrupted",
             started_at=job.last_started_at or now,
             ended_at=now,
-            worker=job.last_worker if claim == job.claims - 1 else "",
+            worker=job.last_worker if claim == last else "",
         )
         for claim in vanished
     ]
-    return job.evolve(runs=(*job.runs, *runs)[-policy.runs_kept :], start_by=None)
+    return job.evolve(runs=_kept((*job.runs, *runs), policy), recorded=last, start_by=None)
+
+
+def _kept(runs: tuple[Run, ...], policy: Policy) -> tuple[Run, ...]:
+    return runs[-policy.runs_kept :] if policy.runs_kept else ()
 
 
 def settle(job: Job, outcome: Outcome, now: int, policy: Policy, random: float = 0.5) -> Job:
@@ -189,15 +221,21 @@ def settle(job: Job, outcome: Outcome, now: int, policy: Policy, random: float =
 
 def _left(job: Job) -> Job:
     """The job as its run has been accounted for: nothing vanished, no burst, no wish left open."""
-    return job.evolve(
+    return _forget_again(job).evolve(
         settled=job.claims,
         first_asked_at=None,
         start_by=None,
-        again=None,
         cancelling=None,
         verdict=None,
         erase=False,
     )
+
+
+def _forget_again(job: Job) -> Job:
+    """The job without the ask it remembers. That ask's order stays, so that nothing older comes after it."""
+    if job.again is None:
+        return job
+    return job.evolve(again=None, order=job.order if job.again.order is None else job.again.order)
 
 
 def _close(job: Job, run: Job, outcome: Outcome, now: int, policy: Policy) -> Job:
@@ -206,7 +244,7 @@ def _close(job: Job, run: Job, outcome: Outcome, now: int, policy: Policy) -> Jo
         claim=run.claims, attempt=run.attempt, outcome=name, started_at=run.started_at or now, ended_at=now,
         worker=run.worker, error=error, note=note,
     )  # fmt: skip
-    return job.evolve(runs=(*job.runs, closed)[-policy.runs_kept :])
+    return job.evolve(runs=_kept((*job.runs, closed), policy))
 
 
 def _describe(outcome: Outcome) -> tuple[str, Error | None, str]:
@@ -234,7 +272,7 @@ def _after(job: Job, run: Job, outcome: Outcome, now: int, policy: Policy, rando
     return ended.evolve(expires_at=0) if run.erase and ended.state in TERMINAL else ended
 
 
-def _counts(again: Ask, run: Job, outcome: Outcome) -> bool:
+def _counts(again: Ask, run: Job, outcome: Outcome | None) -> bool:
     own = again.fingerprint is not None and again.fingerprint == run.fingerprint
     return again.force or not own or isinstance(outcome, Skipped)
 
@@ -276,8 +314,9 @@ def _finish(job: Job, state: State, reason: str, now: int, policy: Policy) -> Jo
 
 def _expiry(job: Job, state: State, now: int, policy: Policy) -> int:
     if state in (State.DEAD, State.FAILED):
-        return now + policy.dead_retention
-    keep = policy.retention if job.retention is None else job.retention
+        keep = policy.dead_retention
+    else:
+        keep = policy.retention if job.retention is None else job.retention
     if job.rule == "once":
         keep = max(keep, DAY)  # an idempotency key that ends with its job would be none
     return now + keep if keep else 0
@@ -285,18 +324,18 @@ def _expiry(job: Job, state: State, now: int, policy: Policy) -> int:
 
 def release(job: Job, now: int, due_at: int, policy: Policy, *, ran: bool = False) -> Job:
     """Give a claimed job back: not an interruption, not an attempt. `ran`: it had begun, so its run is recorded."""
+    job = _record_vanished(job, now, policy).evolve(recorded=job.claims)
     if ran:
         run = Run(
             claim=job.claims, attempt=job.attempt, outcome="released", started_at=job.started_at or now, ended_at=now,
             worker=job.worker,
         )  # fmt: skip
-        job = job.evolve(runs=(*job.runs, run)[-policy.runs_kept :], start_by=None)
-    if job.again is not None:
+        job = job.evolve(runs=_kept((*job.runs, run), policy), start_by=None, first_asked_at=None)
+    if job.again is not None and _counts(job.again, job, None):
         return _take_in(_unclaim(job), job.again).evolve(state=W, **_NEW_LIFE)
     if job.cancelling is not None:
-        ended = _finish(_left(job), State.CANCELLED, job.cancelling, now, policy)
-        return ended.evolve(expires_at=0) if job.erase else ended
-    return _unclaim(job).evolve(state=W, due_at=due_at, verdict=None)
+        return _instead(job, Cancelled(reason=job.cancelling), now, policy)
+    return _unclaim(_forget_again(job)).evolve(state=W, due_at=due_at, verdict=None)
 
 
 def _unclaim(job: Job) -> Job:
@@ -323,7 +362,7 @@ def cancel(job: Job, now: int, policy: Policy, reason: str = "cancelled", *, era
     It erases an ask that came before; one that comes after it stands. `erase`: nothing is to be left of it.
     """
     if job.state is R:
-        return job.evolve(cancelling=reason, again=None, erase=job.erase or erase)
+        return _forget_again(job).evolve(cancelling=reason, erase=job.erase or erase)
     if job.state in TERMINAL:
         return job.evolve(expires_at=0) if erase else None
     ended = _finish(_left(job), State.CANCELLED, reason, now, policy)
