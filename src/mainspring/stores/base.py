@@ -180,7 +180,7 @@ class Store(ABC):
     async def save(self, jobs: Sequence[Job], within: Any = None) -> list[Job | None]:
         """Replace each row whose stored version and token equal the job's; answer, in order, the new row or None.
 
-        version + 1. All header and body fields are written, but token, claims, worker, started_at and their
+        The new row is the job as given, with version + 1. All header and body fields are written, but token, claims, worker, started_at and their
         `last_` twins stay as stored; input and result only where carried. A terminal job with `expires_at` 0 is erased (and
         answered). One lost swap does not hinder the others.
         """

@@ -1,0 +1,113 @@
+"""A worker process: one worker, in a process that belongs to it.
+
+Started by the supervisor with its settings as JSON. Its standard input is a pipe that the parent holds open: the end of
+it means that the parent is gone, and the child ends too. The first SIGTERM or SIGINT stops gracefully, the second now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from mainspring.errors import MainspringError
+from mainspring.events import emit
+from mainspring.process.locate import locate_app
+from mainspring.worker.settings import WorkerSettings
+from mainspring.worker.worker import Worker
+
+EXIT_FAILED = 1
+EXIT_ORPHANED = 76
+FORMAT = "%(asctime)s %(levelname)-7s %(process)d %(message)s"
+
+
+class Stopper:
+    """Turns signals, and the parent's death, into one graceful stop and then an immediate one."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._stop: asyncio.Task[None] | None = None
+
+    def __call__(self) -> None:
+        if self._stop is None:
+            self._stop = asyncio.create_task(self._worker.stop())
+        else:
+            self._worker.hurry()
+
+    async def wait(self) -> None:
+        """Until the worker has ended, by itself or because it was told to."""
+        try:
+            await self._worker.join()
+        finally:
+            if self._stop is not None:
+                await self._stop
+
+
+async def work(worker: Worker, watch_parent: bool) -> int:
+    """Run `worker` until it is told to stop; answers the exit code."""
+    loop = asyncio.get_running_loop()
+    await worker.start()
+    stopper = Stopper(worker)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopper)
+    if watch_parent:
+        threading.Thread(target=_watch_parent, args=(worker, stopper), name="mainspring-parent", daemon=True).start()
+    await stopper.wait()
+    return worker.exit_code
+
+
+def _watch_parent(worker: Worker, stopper: Stopper) -> None:
+    while os.read(0, 1024):
+        pass
+    emit("parent.gone", logging.WARNING, worker=worker.id)
+    worker.call_soon(stopper)
+    # A loop that does not turn cannot stop gracefully; nobody is left to kill it.
+    threading.Event().wait(worker.settings.grace_ms / 1000 + 5)
+    os._exit(EXIT_ORPHANED)
+
+
+def main() -> None:
+    """`python -m mainspring.process.child APP SETTINGS`: the supervisor's way to start a worker."""
+    name, settings = sys.argv[1], json.loads(sys.argv[2])
+    logging.basicConfig(level=settings.pop("log_level", "INFO"), format=FORMAT, stream=sys.stderr)
+    _exit(_run(name, settings))
+
+
+def _run(name: str, settings: dict[str, Any]) -> int:
+    try:
+        app = locate_app(name)
+        worker = Worker(app, WorkerSettings(**settings, owns_process=True))
+        return asyncio.run(_work_and_close(worker))
+    except MainspringError as error:
+        print(f"mainspring: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except Exception:
+        logging.getLogger("mainspring").exception("the worker failed")
+        return EXIT_FAILED
+
+
+async def _work_and_close(worker: Worker) -> int:
+    code = await work(worker, watch_parent=True)
+    if not worker.desk.holds:
+        await worker.app.close()
+        return code
+    # A handler that will not end is still here: its job is due in a moment, so nothing may keep this process up.
+    _exit(code)
+    return code
+
+
+def _exit(code: int) -> None:
+    """End at once: a handler's thread that never ends must not hold the process."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

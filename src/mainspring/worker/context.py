@@ -1,0 +1,163 @@
+"""What a handler sees of its job. Handed to the parameter annotated with `Context`.
+
+Safe in both kinds of handlers: `progress` and `log` take effect at once and may be awaited or not; in a handler that
+runs in a thread, `sync` calls the coroutines of the API on the worker's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
+
+from mainspring.core.codec import encode_value
+from mainspring.core.duration import Duration, milliseconds
+from mainspring.core.job import Job
+from mainspring.core.records import task_gate
+from mainspring.errors import InputError
+from mainspring.stores.base import LogLine
+
+if TYPE_CHECKING:
+    from mainspring.client import Client, JobHandle
+    from mainspring.leases import Lock
+    from mainspring.worker.hold import Hold
+    from mainspring.worker.worker import Worker
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PROGRESS_LIMIT = 16 * 1024
+LINE_LIMIT = 8 * 1024
+current: ContextVar[Context | None] = ContextVar("mainspring_context", default=None)
+
+
+class Done:
+    """Already done; awaiting it is allowed and does nothing."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+
+DONE = Done()
+
+
+class Context:
+    """The run under way. Times are aware datetimes in UTC."""
+
+    __mainspring_context__: ClassVar[bool] = True
+
+    def __init__(self, hold: Hold, worker: Worker) -> None:
+        self._hold = hold
+        self._worker = worker
+
+    # -- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def job(self) -> Job:
+        """The row as last seen."""
+        return self._hold.job
+
+    @property
+    def job_id(self) -> str:
+        return self._hold.job.id
+
+    @property
+    def task(self) -> str:
+        return self._hold.job.task
+
+    @property
+    def queue(self) -> str:
+        return self._hold.job.queue
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, 1-based. Interrupted and snoozed runs do not count."""
+        return self._hold.job.attempt
+
+    @property
+    def fence(self) -> int:
+        """Grows with each claim of this job: hand it to a resource that refuses writers with an older one."""
+        return self._hold.job.claims
+
+    @property
+    def scheduled_at(self) -> datetime:
+        """The time that was asked for; retries and snoozes do not change it."""
+        return _utc(self._hold.job.scheduled_at)
+
+    @property
+    def started_at(self) -> datetime:
+        return _utc(self._hold.job.started_at or 0)
+
+    @property
+    def worker_id(self) -> str:
+        return self._worker.id
+
+    @property
+    def meta(self) -> dict[str, str]:
+        return dict(self._hold.job.meta)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run should end now: timed out, cancelled, lost, or the worker stops. For handlers in threads,
+        which cannot be interrupted; coroutines get `asyncio.CancelledError`."""
+        return self._hold.stop is not None
+
+    # -- what it can say ------------------------------------------------------------------------------------------
+
+    def progress(self, percent: float | None = None, data: Any = None) -> Awaitable[None]:
+        """Report progress: a number from 0 to 100, and any JSON value of at most 16 KB.
+
+        Stored at most four times a second, the last one with the end of the run. Raises `InputError`.
+        """
+        if percent is not None and (isinstance(percent, bool) or not 0 <= percent <= 100):
+            raise InputError(f"bad progress: {percent!r}. Expected a number from 0 to 100.")
+        report = {"percent": percent, "data": data, "at": self._worker.clock.now()}
+        self._hold.progress = encode_value(report, "progress", PROGRESS_LIMIT)
+        self._worker.heartbeat.nudge()
+        return DONE
+
+    def log(self, text: object, level: str = "info") -> Awaitable[None]:
+        """Append a line to the job's log (at most 8 KB; the last 1,000 lines are kept)."""
+        line = str(text)
+        line = line if len(line) <= LINE_LIMIT else line[: LINE_LIMIT - 1] + "…"
+        job = self._hold.job
+        self._hold.lines.append(LogLine(job.id, job.claims, self._worker.clock.now(), level, line))
+        self._worker.heartbeat.nudge()
+        return DONE
+
+    # -- what it can do -------------------------------------------------------------------------------------------
+
+    @property
+    def client(self) -> Client:
+        return self._worker.client
+
+    async def enqueue(self, task: Any, *args: Any, **kwargs: Any) -> JobHandle[Any]:
+        """Enqueue another job: a task and its arguments, a request (`task.job(...)`), or a name and an input."""
+        return await self._worker.app.enqueue(task, *args, **kwargs)
+
+    def lock(self, name: str, ttl: Duration = 30, wait: Duration | None = None) -> Lock:
+        """A lock across all workers: `async with ctx.lock("name"): …`. Raises `LockHeld` when `wait` is over."""
+        return self._worker.app.locks.lock(name, ttl=ttl, wait=wait)
+
+    async def throttle(self, duration: Duration, reason: str = "", *, scope: str = "cluster") -> None:
+        """Start no further job of this task for `duration`, on any worker (`scope="local"`: on this one).
+
+        The run under way goes on; raise `Snooze` to put it back too.
+        """
+        until = self._worker.clock.now() + milliseconds(duration, "throttle duration")
+        if scope == "local":
+            self._worker.pump.throttled[self.task] = until
+        elif scope == "cluster":
+            await self._worker.gates.close(task_gate(self.task), until, reason)
+        else:
+            raise InputError(f'bad throttle scope: {scope!r}. Expected "cluster" or "local".')
+
+    def sync(self, call: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a coroutine function of the API from a handler in a thread: `ctx.sync(other.enqueue, x=1)`."""
+        return asyncio.run_coroutine_threadsafe(call(*args, **kwargs), self._worker.loop).result()
+
+
+def _utc(at: int) -> datetime:
+    return datetime.fromtimestamp(at / 1000, UTC)

@@ -1,0 +1,240 @@
+"""The executor: one job from claim to settle, a pipeline of small steps.
+
+    begin -> arguments -> handler -> outcome -> settle
+
+A run that is asked to stop (timeout, cancel, shutdown, lost) is over for the store when its handler has ended, and not
+before: until then its lease is kept, so that it never runs beside its retry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from mainspring.core import states
+from mainspring.core.job import Error, State
+from mainspring.core.outcome import (
+    Cancel,
+    Cancelled,
+    Dead,
+    DeadLetter,
+    Failure,
+    Outcome,
+    RetryAfter,
+    Skip,
+    Skipped,
+    Snooze,
+    Snoozed,
+    Steer,
+    Success,
+)
+from mainspring.errors import InputError, MainspringError, OutputError
+from mainspring.events import emit
+from mainspring.worker.context import Context, current
+from mainspring.worker.hold import Hold, Stop
+from mainspring.worker.threads import Threads
+
+if TYPE_CHECKING:
+    from mainspring.worker.worker import Worker
+
+TEXT_LIMIT = 2_000
+TRACEBACK_LIMIT = 4_000
+ASK_AGAIN = 1.0
+"""Seconds between two cancellations of a coroutine that swallowed the first."""
+
+
+class Executor:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._threads = Threads("mainspring-handler")
+
+    def start(self, hold: Hold) -> None:
+        """Run the job of `hold`, from here to its settle."""
+        hold.run = asyncio.create_task(self._run(hold), name=hold.job.id)
+
+    def close(self) -> None:
+        self._threads.close()
+
+    # -- the pipeline ----------------------------------------------------------------------------------------------
+
+    async def _run(self, hold: Hold) -> None:
+        try:
+            if await self._begin(hold):
+                outcome = await self._handle(hold)
+                self._worker.desk.end(hold)
+                await self._settle(hold, outcome)
+        except Exception as error:
+            emit("run.lost", logging.ERROR, exc_info=error, job_id=hold.job.id, task=hold.job.task)
+        finally:
+            self._worker.desk.drop(hold)
+
+    async def _begin(self, hold: Hold) -> bool:
+        """Whether the handler is to run. What `states.begin` has to say is saved first; it is rarely anything."""
+        job = hold.job
+        if not job.interruptions and job.start_by is None:
+            return True
+        now, policy = self._worker.clock.now(), hold.task.policy
+        begun = states.begin(job, now, policy)
+        if begun is job:
+            return True
+        row = await self._worker.settler.write(hold, lambda job: states.begin(job, now, policy))
+        if row is None or row.state is not State.RUNNING:
+            return False
+        hold.job = row if row.input is not None else row.evolve(input=job.input)
+        return True
+
+    async def _handle(self, hold: Hold) -> Outcome | None:
+        """Run the handler; what it did, as an outcome. None: give the job back."""
+        if hold.stop is not None:
+            return self._stopped(hold)
+        try:
+            return await self._call(hold)
+        except asyncio.CancelledError as error:
+            return self._stopped(hold) if hold.stop is not None else self._failed(hold, error)
+        except Exception as error:
+            return self._stopped(hold) if hold.stop is not None else self._raised(hold, error)
+        except BaseException as error:  # a SystemExit in a handler is its failure, not the end of the worker
+            return self._failed(hold, error)
+        finally:
+            if hold.timer is not None:
+                hold.timer.cancel()
+
+    async def _call(self, hold: Hold) -> Outcome:
+        task, job = hold.task, hold.job
+        arguments = task.arguments(job.input or "{}")
+        hold.job = job.evolve(input=None)  # a held job is saved without its input
+        context = Context(hold, self._worker)
+        if task.context_parameter is not None:
+            arguments[task.context_parameter] = context
+        current.set(context)
+        timeout = task.timeout if job.timeout is None else job.timeout
+        if timeout is not None:
+            late = f"timed out after {timeout / 1000:g} s"
+            hold.timer = self._worker.loop.call_later(timeout / 1000, self.stop, hold, "timeout", late)
+        hold.started = True
+        if task.is_async:
+            value = await task.handler(**arguments)
+        else:
+            value = await self._threads.run(lambda: task.handler(**arguments))
+        _forget_cancellation()
+        return self._returned(hold, value)
+
+    def _returned(self, hold: Hold, value: Any) -> Outcome:
+        if hold.stop is not None:
+            stopped = self._stopped(hold)
+            if stopped is not None:
+                return stopped
+        return Success(result=hold.task.encode_result(value))
+
+    async def _settle(self, hold: Hold, outcome: Outcome | None) -> None:
+        if hold.stop == "lost":
+            emit("run.lost", logging.WARNING, job_id=hold.job.id, task=hold.job.task, reason=hold.reason)
+            return
+        now, policy, jitter = self._worker.clock.now(), hold.task.policy, random.random()
+        if outcome is None:
+            row = await self._worker.settler.write(hold, lambda job: states.release(job, now, now, policy, ran=True))
+        else:
+            row = await self._worker.settler.write(hold, lambda job: states.settle(job, outcome, now, policy, jitter))
+        if row is None:
+            emit("run.lost", logging.WARNING, job_id=hold.job.id, task=hold.job.task, reason="another worker has it")
+        else:
+            self._worker.settled(hold, outcome, row)
+
+    # -- outcomes --------------------------------------------------------------------------------------------------
+
+    def _raised(self, hold: Hold, error: Exception) -> Outcome:
+        match error:
+            case Snooze():
+                until = error.until if error.until is not None else self._worker.clock.now() + (error.delay or 0)
+                return Snoozed(until=until, note=error.reason)
+            case Skip():
+                return Skipped(note=error.reason)
+            case Cancel():
+                return Cancelled(reason=error.reason)
+            case DeadLetter():
+                return Dead(reason=error.reason)
+            case RetryAfter():
+                return Failure(error=Error(type="Retry", message=error.reason), retry_in=error.delay)
+            case InputError() | OutputError():
+                return Failure(error=describe(error), retryable=False)
+            case _:
+                return self._failed(hold, error)
+
+    def _failed(self, hold: Hold, error: BaseException) -> Outcome:
+        try:
+            retryable, dead_letter = hold.task.judge(error, hold.job.attempt)
+        except Exception as broken:  # a predicate of the user's: retry, and say so
+            emit("predicate.failed", logging.ERROR, exc_info=broken, task=hold.job.task)
+            retryable, dead_letter = True, True
+        return Failure(error=describe(error), retryable=retryable, dead_letter=dead_letter)
+
+    def _stopped(self, hold: Hold) -> Outcome | None:
+        _forget_cancellation()
+        if hold.stop == "timeout":
+            error = TimeoutError(hold.reason)
+            failed = self._failed(hold, error)
+            return failed.evolve(timed_out=True) if isinstance(failed, Failure) else failed
+        if hold.stop == "cancel":
+            return Cancelled(reason=hold.reason)
+        return None
+
+    # -- stopping --------------------------------------------------------------------------------------------------
+
+    def stop(self, hold: Hold, why: Stop, reason: str = "") -> None:
+        """Ask a run to end. The first reason counts, but for `lost`, after which nothing may be written."""
+        if hold.handler_done or (hold.stop is not None and why != "lost"):
+            return
+        first = hold.stop is None
+        hold.stop, hold.reason = why, reason
+        if not first:
+            return
+        self._ask(hold)
+        self._worker.loop.call_later(self._worker.settings.grace_ms / 1000, self._overstayed, hold)
+
+    def _ask(self, hold: Hold) -> None:
+        """Cancel a coroutine; a thread sees `ctx.cancelled`."""
+        if hold.started and not hold.handler_done and hold.task.is_async and hold.run is not None:
+            hold.run.cancel()
+
+    def _overstayed(self, hold: Hold) -> None:
+        if hold.handler_done or not hold.started:
+            return
+        if not hold.stuck:
+            hold.stuck = True
+            self._worker.stuck(hold)
+        self._ask(hold)
+        self._worker.loop.call_later(ASK_AGAIN, self._overstayed, hold)
+
+
+def describe(error: BaseException) -> Error:
+    """An exception as a record: type, message, and the end of its traceback without our own frames."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("mainspring.worker."):
+        frames = frames.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, frames))[-TRACEBACK_LIMIT:]
+        message = str(error)[:TEXT_LIMIT]
+    except Exception:  # an exception whose own text cannot be made
+        text, message = "", "(its message cannot be shown)"
+    name = type(error).__qualname__ if isinstance(error, MainspringError | Steer) else _name(type(error))
+    return Error(type=name, message=_text(message), traceback=_text(text))
+
+
+def _name(kind: type[BaseException]) -> str:
+    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text(text: str) -> str:
+    """Text that can be stored: lone surrogates are shown, not carried."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _forget_cancellation() -> None:
+    """The cancellation was for the handler; the settle that follows is not to be hit by it."""
+    run = asyncio.current_task()
+    while run is not None and run.uncancel() > 0:
+        pass
+

@@ -1,0 +1,194 @@
+"""The pump: free slots -> claim -> executor. It claims only what can start now.
+
+There is no timer to fill a batch: while one claim is in flight slots become free, and the next claim fills them all.
+A round answers when to look again; an idle pump sleeps until then, or until somebody wakes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING
+
+from mainspring.core import states
+from mainspring.core.ids import new_token
+from mainspring.core.job import Job, State
+from mainspring.errors import StoreError
+from mainspring.events import emit
+from mainspring.stores.base import BATCH_ROWS, Query
+from mainspring.worker.hold import Hold
+
+if TYPE_CHECKING:
+    from mainspring.worker.worker import Worker
+
+LONGEST_BACK_OFF = 5.0
+ALONE_WITHIN = 10.0
+"""Seconds that a suspect waits for the process to be empty, before it runs beside others after all."""
+
+
+class Pump:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._nudge = asyncio.Event()
+        self._unsure: list[str] = []
+        """Tokens of claims whose answer was lost: what carries them is to be given back."""
+        self._first = 0
+        self.stopping = False
+        self.paused = False
+        self.throttled: dict[str, int] = {}
+        """Tasks that this worker alone leaves alone, until when."""
+
+    def nudge(self) -> None:
+        """Look again now."""
+        self._nudge.set()
+        self._worker.desk.notify()
+
+    async def run(self) -> None:
+        """Claim until stopped."""
+        back_off = 0.0
+        while not self.stopping:
+            if self.paused or not self._worker.desk.free:
+                await self._worker.desk.changed()
+                continue
+            try:
+                await self._turn()
+                back_off = 0.0
+            except StoreError as error:
+                emit("claim.failed", logging.WARNING, worker=self._worker.id, error=str(error))
+                back_off = min(back_off * 2 or 0.1, LONGEST_BACK_OFF)
+                await _first_of(self._nudge.wait(), asyncio.sleep(back_off * random.uniform(0.5, 1.0)))
+
+    async def _turn(self) -> None:
+        """Claim what can start, or else sleep until there may be something."""
+        took, next_due = await self._round()
+        now = self._worker.clock.now()
+        if took or (next_due is not None and next_due <= now):
+            return
+        poll = self._worker.settings.poll_ms
+        delay = poll if next_due is None else min(next_due - now, poll)
+        await _first_of(self._nudge.wait(), self._worker.store.wait(self._worker.queues, delay / 1000))
+        self._nudge.clear()
+
+    # -- one round -----------------------------------------------------------------------------------------------------
+
+    async def _round(self) -> tuple[bool, int | None]:
+        """One claim per queue, in rotation, while slots are free. Whether anything was taken, and when to look again."""
+        if self._unsure:
+            await self._give_back_unsure()
+        queues = self._worker.queues
+        self._first = (self._first + 1) % len(queues)
+        took, dues = False, []
+        for queue in queues[self._first :] + queues[: self._first]:
+            limit = min(self._worker.desk.free, BATCH_ROWS)
+            if not limit:
+                return True, None
+            jobs, next_due = await self._claim(queue, limit)
+            took = took or bool(jobs)
+            dues.append(next_due)
+        return took, min((due for due in dues if due is not None), default=None)
+
+    async def _claim(self, queue: str, limit: int) -> tuple[list[Job], int | None]:
+        now, token = self._worker.clock.now(), new_token()
+        tasks = self._tasks(now)
+        until = now + self._worker.settings.lease_ms
+        try:
+            claim = await self._worker.store.claim(queue, tasks, self._worker.id, token, now, until, limit)
+        except BaseException:
+            self._unsure.append(token)
+            raise
+        if claim.jobs:
+            await self._begin(claim.jobs, now)
+        ends = [end for end in self.throttled.values() if end > now]
+        dues = ends if claim.next_due is None else [claim.next_due, *ends]
+        return claim.jobs, min(dues, default=None)
+
+    def _tasks(self, now: int) -> dict[str, int | None]:
+        if not self.throttled:
+            return self._worker.caps
+        self.throttled = {task: end for task, end in self.throttled.items() if end > now}
+        return {task: cap for task, cap in self._worker.caps.items() if task not in self.throttled}
+
+    async def _begin(self, jobs: list[Job], now: int) -> None:
+        holds = [Hold(job, self._worker.tasks[job.task], now) for job in jobs]
+        for hold in holds:
+            self._worker.desk.take(hold)
+        if self.stopping:
+            await self.give_back(holds)
+            return
+        suspects = [hold for hold in holds if self._is_suspect(hold)]
+        for hold in holds:
+            if not suspects or hold not in suspects:
+                self._worker.executor.start(hold)
+        if suspects:
+            await self._isolate(suspects)
+
+    # -- suspects ------------------------------------------------------------------------------------------------------
+
+    def _is_suspect(self, hold: Hold) -> bool:
+        """On its last chance: if this run vanishes too, the job is dead."""
+        seen = hold.job.interruptions
+        return 0 < seen == hold.task.policy.max_interruptions
+
+    async def _isolate(self, suspects: list[Hold]) -> None:
+        """Run a job on its last chance alone in this process: whichever kills its worker then dies alone, and the
+        neighbours that only ever died with it do not share its end."""
+        await self.give_back(suspects[1:])
+        suspect = suspects[0]
+        try:
+            async with asyncio.timeout(ALONE_WITHIN):
+                while self._worker.desk.running > 1 and not self.stopping:
+                    await self._worker.desk.changed()
+        except TimeoutError:
+            emit("suspect.beside", logging.WARNING, job_id=suspect.job.id, task=suspect.job.task)
+        if self.stopping:
+            await self.give_back([suspect])
+            return
+        emit("suspect.alone", logging.WARNING, job_id=suspect.job.id, task=suspect.job.task)
+        self._worker.executor.start(suspect)
+        while not suspect.handler_done and not self.stopping:
+            await self._worker.desk.changed()
+
+    # -- giving back ---------------------------------------------------------------------------------------------------
+
+    async def give_back(self, holds: list[Hold]) -> None:
+        """Release jobs that have not begun: no interruption is counted."""
+        now = self._worker.clock.now()
+
+        async def back(hold: Hold) -> None:
+            policy = hold.task.policy
+            try:
+                await self._worker.settler.write(hold, lambda job: states.release(job, now, now, policy))
+            finally:
+                self._worker.desk.drop(hold)
+
+        await asyncio.gather(*(back(hold) for hold in holds))
+
+    async def _give_back_unsure(self) -> None:
+        """A claim whose answer was lost may have been made: find what it took, and release it at once."""
+        query = Query(states=(State.RUNNING,), worker=self._worker.id, limit=BATCH_ROWS)
+        while True:
+            page = await self._worker.store.find(query)
+            ours = [job for job in page.jobs if job.token in self._unsure]
+            now = self._worker.clock.now()
+            released = [states.release(j, now, now, self._worker.tasks[j.task].policy) for j in ours]
+            if released:
+                await self._worker.store.save(released)
+                emit("claim.given_back", logging.WARNING, worker=self._worker.id, jobs=len(released))
+            if page.cursor is None:
+                break
+            query = query.evolve(after=page.cursor)
+        self._unsure.clear()
+
+
+async def _first_of(*waits: object) -> None:
+    """Wait for the first of some awaitables, and end the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,167 @@
+"""The settler: every write of a held job, in batches.
+
+A write is a pure transition, applied to the row as last seen. Where the swap is lost because somebody else wrote the
+row (a cancel, an ask), it is applied again to the fresh one; where the fence is lost, it is dropped and the caller
+told. A store that does not answer is asked again until the lease ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from mainspring.batching import Batcher
+from mainspring.core import states
+from mainspring.core.job import Job, State
+from mainspring.errors import StoreError
+from mainspring.events import emit
+from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Event
+from mainspring.worker.hold import Hold
+
+if TYPE_CHECKING:
+    from mainspring.worker.worker import Worker
+
+Transition = Callable[[Job], Job]
+FIRST_BACK_OFF = 0.05
+LONGEST_BACK_OFF = 1.0
+
+
+class Write(NamedTuple):
+    hold: Hold
+    transition: Transition
+
+
+Answer = Job | None | Exception
+"""The new row; None: the job is no longer ours; or what the transition raised."""
+
+
+class Settler:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._batcher: Batcher[Write, Answer] = Batcher(
+            self._send, most=BATCH_ROWS, size=_size_of, most_size=BATCH_BYTES
+        )
+
+    async def write(self, hold: Hold, transition: Transition) -> Job | None:
+        """Save what `transition` makes of the job. None: it is no longer ours, nothing was changed."""
+        await self._own(hold)
+        try:
+            if hold.lines:
+                await self._flush(hold)
+            answer = await self._batcher.submit(Write(hold, transition))
+        finally:
+            hold.settling = False
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def drain(self) -> None:
+        """Wait until all that was handed in has been written or given up."""
+        await self._batcher.drain()
+
+    async def _own(self, hold: Hold) -> None:
+        """Become the hold's one writer: wait for a renewal in flight."""
+        while True:
+            with self._worker.desk.lock:
+                if not hold.beating:
+                    hold.settling = True
+                    return
+                hold.parked = parked = asyncio.get_running_loop().create_future()
+            await parked
+
+    async def _flush(self, hold: Hold) -> None:
+        """Log lines are in the store before the end of the run is: who waits for the result finds them."""
+        lines, hold.lines = hold.lines, []
+        try:
+            await self._worker.store.append(lines, self._worker.settings.log_lines)
+        except StoreError as error:
+            emit("log.lost", logging.WARNING, job_id=hold.job.id, lines=len(lines), error=str(error))
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    async def _send(self, writes: list[Write]) -> Sequence[Answer]:
+        answers: dict[int, Answer] = {}
+        pending = list(range(len(writes)))
+        back_off = FIRST_BACK_OFF
+        while pending:
+            jobs = {n: made for n in pending if (made := self._apply(writes[n], n, answers)) is not None}
+            try:
+                saved = await self._worker.store.save(list(jobs.values()))
+            except StoreError as error:
+                emit("settle.retry", logging.WARNING, jobs=len(jobs), error=str(error))
+                await asyncio.sleep(back_off)
+                back_off = min(back_off * 2, LONGEST_BACK_OFF)
+                pending = await self._after_failure(writes, list(jobs), answers)
+                continue
+            for n, row in zip(jobs, saved, strict=True):
+                if row is not None:
+                    answers[n] = self._accept(writes[n].hold, row)
+            pending = await self._refresh(writes, [n for n in jobs if n not in answers], answers)
+        await self._tell([a for a in answers.values() if isinstance(a, Job)])
+        return [answers[n] for n in range(len(writes))]
+
+    def _apply(self, write: Write, n: int, answers: dict[int, Answer]) -> Job | None:
+        hold = write.hold
+        try:
+            job = write.transition(hold.job)
+        except Exception as error:
+            answers[n] = error
+            return None
+        return job if hold.progress is None else job.evolve(progress=hold.progress)
+
+    def _accept(self, hold: Hold, row: Job) -> Job:
+        hold.job = row.evolve(input=None, result=None)
+        hold.progress = None
+        return row
+
+    async def _refresh(self, writes: list[Write], lost: list[int], answers: dict[int, Answer]) -> list[int]:
+        """Look again at the rows of lost swaps; answers which are still ours to write."""
+        if not lost:
+            return []
+        rows = await self._worker.store.get([writes[n].hold.job.id for n in lost])
+        again: list[int] = []
+        for n, row in zip(lost, rows, strict=True):
+            hold = writes[n].hold
+            if row is None or row.token != hold.job.token:
+                answers[n] = None
+            elif states.landed(row, hold.job):
+                answers[n] = self._accept(hold, row)
+            else:
+                hold.job = row.evolve(input=None, result=None)
+                again.append(n)
+        return again
+
+    async def _after_failure(self, writes: list[Write], failed: list[int], answers: dict[int, Answer]) -> list[int]:
+        """The save may have landed all the same: look, if the store answers now, and give up what has no lease left."""
+        try:
+            pending = await self._refresh(writes, failed, answers)
+        except StoreError:
+            pending = failed
+        now = self._worker.clock.now()
+        for n in pending:
+            if writes[n].hold.job.due_at <= now:
+                answers[n] = None
+        return [n for n in pending if n not in answers]
+
+    async def _tell(self, rows: list[Job]) -> None:
+        """Hints, after the fact: followers learn of new states, workers that wait for a capped task's slot look again."""
+        now = self._worker.clock.now()
+        ended = [row for row in rows if row.state is not State.RUNNING]
+        events = [
+            Event(job_id=j.id, task=j.task, queue=j.queue, kind="state", status=states.status(j, now), at=now)
+            for j in ended
+        ]
+        capped = {j.queue for j in ended if self._worker.caps.get(j.task) is not None}
+        try:
+            await self._worker.store.publish(events)
+            for queue in capped:
+                await self._worker.store.wake(queue)
+        except StoreError as error:
+            emit("hint.lost", logging.DEBUG, error=str(error))
+
+
+def _size_of(write: Write) -> int:
+    # The result is not known before the transition is applied; a row without one is well under 1 KB.
+    return 1_024

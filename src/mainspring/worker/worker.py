@@ -1,0 +1,308 @@
+"""A worker: the services of this folder around one store, in the event loop of whoever starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from mainspring.core import states
+from mainspring.core.duration import Duration, milliseconds
+from mainspring.core.job import Job, State
+from mainspring.core.outcome import Outcome
+from mainspring.core.records import WORKER, Record
+from mainspring.errors import DefinitionError, StoreError, UnknownTask
+from mainspring.events import emit
+from mainspring.gates import Gates
+from mainspring.stores.base import Store
+from mainspring.worker.executor import Executor
+from mainspring.worker.heartbeat import Heartbeat
+from mainspring.worker.hold import Desk, Hold
+from mainspring.worker.janitor import Janitor
+from mainspring.worker.pump import Pump
+from mainspring.worker.settings import WorkerSettings
+from mainspring.worker.settler import Settler
+
+if TYPE_CHECKING:
+    from mainspring.app import Mainspring
+    from mainspring.client import Client
+    from mainspring.core.task import Task
+
+EXIT_STUCK = 75
+SPARE = 1_000
+"""ms after which a run that had to be left behind is taken up by somebody else; its process has ended by then."""
+AFTER_CANCEL = 1_000
+SHOWN_FOR = 60_000
+"""A worker's record expires this long after its last sign of life."""
+
+Status = Literal["starting", "running", "paused", "stopping", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStats:
+    id: str
+    status: Status
+    active: int
+    """Handlers that run now."""
+    processed: int
+    """Runs that were settled, whatever their outcome."""
+    failed: int
+    """Of these, the runs that failed."""
+    uptime: float
+    """Seconds."""
+    loop_lag: int
+    """ms, as of the last beat."""
+
+
+class Worker:
+    """Runs jobs. `async with app.worker(concurrency=20) as worker: …`, or `await app.run_worker()`.
+
+    Raises `UnknownTask` and `DefinitionError` for settings that make no sense, `StoreError` where the store does not open.
+    """
+
+    client: Client
+    store: Store
+    loop: asyncio.AbstractEventLoop
+    gates: Gates
+    heartbeat: Heartbeat
+
+    def __init__(self, app: Mainspring, settings: WorkerSettings | None = None) -> None:
+        self.app = app
+        self.settings = settings = settings or WorkerSettings()
+        self.id = settings.id or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.clock = app.clock
+        self.tasks = _chosen(app, settings)
+        self.caps = {name: task.max_concurrency for name, task in self.tasks.items()}
+        self.queues = list(settings.queues or sorted({task.queue for task in self.tasks.values()})) or ["default"]
+        self.desk = Desk(settings.concurrency)
+        self.settler = Settler(self)
+        self.executor = Executor(self)
+        self.pump = Pump(self)
+        self.janitor = Janitor(self)
+        self.processed = 0
+        self.failed = 0
+        self.exit_code = 0
+        self._status: Status = "starting"
+        self._started = 0
+        self._shown_at = 0
+        self._main: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+        self._draining: asyncio.Task[None] | None = None
+        self._stop_now = asyncio.Event()
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Open the store, announce the tasks, begin to claim."""
+        self.loop = asyncio.get_running_loop()
+        self.client = await self.app.connect()
+        self.store = self.client.store
+        self.gates = Gates(self.store, self.clock)
+        await self.client.publish_tasks(list(self.tasks.values()))
+        self._started = self.clock.monotonic()
+        self.heartbeat = Heartbeat(self)
+        self.heartbeat.start()
+        self._main = asyncio.create_task(self._serve(), name="mainspring-worker")
+        self._status = "running"
+        emit("worker.started", worker=self.id, queues=",".join(self.queues), tasks=len(self.tasks))
+
+    async def _serve(self) -> None:
+        async with asyncio.TaskGroup() as services:
+            services.create_task(self.pump.run(), name="mainspring-pump")
+            services.create_task(self.janitor.run(), name="mainspring-janitor")
+
+    async def join(self) -> None:
+        """Wait until the worker has ended. Raises what a service of it failed with."""
+        assert self._main is not None
+        await asyncio.wait([self._main])
+        if self._draining is not None:
+            await self._draining
+        if self._failure is not None:
+            raise self._failure
+        if not self._main.cancelled() and (error := self._main.exception()) is not None:
+            raise error
+
+    def fail(self, error: BaseException) -> None:
+        """A service outside the event loop has failed: end."""
+        self._failure = error
+        if self._main is not None:
+            self._main.cancel()
+
+    def pause(self) -> None:
+        """Claim nothing more; what runs goes on. For this worker; `app.queues.pause` is for all."""
+        self.pump.paused = True
+        self._status = "paused"
+
+    def resume(self) -> None:
+        self.pump.paused = False
+        self._status = "running"
+        self.pump.nudge()
+
+    def hurry(self) -> None:
+        """End a stop's grace now."""
+        self._stop_now.set()
+
+    async def stop(self, grace: Duration | None = None) -> None:
+        """Stop claiming, let handlers end within `grace` (default: the settings'), give back the rest. Twice is once."""
+        if self._status in ("stopping", "stopped") or self._main is None:
+            return
+        self._status = "stopping"
+        wait = self.settings.grace_ms if grace is None else milliseconds(grace, "grace")
+        self.pump.stopping = True
+        self.pump.nudge()
+        await self._end_runs(wait)
+        self._main.cancel()
+        await asyncio.gather(self._main, return_exceptions=True)
+        await self._within(self.settings.lease_ms, self._settles(), hurried=False)
+        await self.heartbeat.stop()
+        await self._leave_behind([hold for hold in self.desk.holds if not hold.handler_done])
+        await self._close()
+
+    async def _end_runs(self, grace: int) -> None:
+        """Let the handlers end; after `grace` ask them to."""
+        await self._within(grace, self.desk.empty(handlers=True))
+        for hold in list(self.desk.holds):
+            self.executor.stop(hold, "shutdown", "the worker stops")
+        if self.desk.running:
+            await self._within(AFTER_CANCEL, self.desk.empty(handlers=True), hurried=False)
+
+    async def _settles(self) -> None:
+        """Wait until every run that has ended is stored."""
+        while any(hold.handler_done for hold in self.desk.holds):
+            await self.desk.changed()
+
+    async def _within(self, ms: int, wait: Any, hurried: bool = True) -> None:
+        """Wait for `wait`, `ms` at the most, or until somebody is in a hurry."""
+        tasks = [asyncio.ensure_future(wait)]
+        if hurried:
+            tasks.append(asyncio.ensure_future(self._stop_now.wait()))
+        await asyncio.wait(tasks, timeout=ms / 1000, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _leave_behind(self, holds: list[Hold]) -> None:
+        """Make runs that will not end due soon. One that timed out counts as a timeout, the others as interrupted."""
+
+        async def leave(hold: Hold) -> None:
+            due = self.clock.now() + SPARE
+
+            def left(job: Job) -> Job:
+                if hold.stop == "timeout":
+                    return states.doom(job, due)
+                return job.evolve(due_at=min(job.due_at, due))
+
+            await self.settler.write(hold, left)
+            hold.stop = "lost"
+            self.desk.drop(hold)
+
+        await asyncio.gather(*(leave(hold) for hold in holds))
+
+    async def _close(self) -> None:
+        self.executor.close()
+        try:
+            record = await self.store.read(WORKER, self.id)
+            if record is not None:
+                await self.store.erase(record)
+        except StoreError as error:
+            emit("worker.record", logging.WARNING, worker=self.id, error=str(error))
+        self._status = "stopped"
+        emit("worker.stopped", worker=self.id, processed=self.processed, failed=self.failed)
+
+    # -- what the services tell -----------------------------------------------------------------------------------------
+
+    def call_soon(self, function: Callable[..., object], *args: object) -> None:
+        """Call on the worker's event loop, from any thread. Nothing happens where it is closed."""
+        try:
+            self.loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            pass
+
+    def settled(self, hold: Hold, outcome: Outcome | None, row: Job) -> None:
+        """A run of this worker is over and stored."""
+        self.processed += 1
+        run = row.runs[-1] if row.runs else None
+        if run is not None and run.outcome in ("failed", "timed_out", "dead"):
+            self.failed += 1
+            emit("run.failed", logging.WARNING, job_id=row.id, task=row.task, attempt=run.attempt, error=run.error)
+        if row.state is State.DEAD:
+            emit("job.dead", logging.ERROR, job_id=row.id, task=row.task, reason=row.reason)
+        if row.state is State.WAITING:
+            self.pump.nudge()
+
+    def stuck(self, hold: Hold) -> None:
+        """A handler did not end within `grace` of being asked to."""
+        emit("run.stuck", logging.ERROR, job_id=hold.job.id, task=hold.job.task, reason=hold.reason)
+        if self.settings.owns_process and self._draining is None and self._status != "stopping":
+            self._draining = asyncio.create_task(self._drain_and_end(), name="mainspring-drain")
+
+    async def _drain_and_end(self) -> None:
+        """A thread cannot be killed, a process can: end this one, so that the run is over. The parent starts another."""
+        self.exit_code = EXIT_STUCK
+        await self.stop()
+
+    async def keep_time(self, store: Store) -> None:
+        """Called at each beat, on the heartbeat's thread: take in the store's clock, and say that we are alive."""
+        asked = self.clock.monotonic()
+        now = await store.time()
+        self.clock.adjust(asked, self.clock.monotonic(), now)
+        if now - self._shown_at >= SHOWN_FOR // 4 and self._status != "stopping":
+            self._shown_at = now
+            await self._show(store, now)
+
+    async def _show(self, store: Store, now: int) -> None:
+        old = await store.read(WORKER, self.id) or Record(kind=WORKER, name=self.id)
+        stats = self.stats()
+        value = {
+            "status": stats.status,
+            "active": stats.active,
+            "processed": stats.processed,
+            "failed": stats.failed,
+            "uptime": stats.uptime,
+            "loop_lag": stats.loop_lag,
+            "queues": self.queues,
+            "tasks": sorted(self.tasks),
+            "concurrency": self.settings.concurrency,
+        }
+        await store.write([old.evolve(written_at=now, expires_at=now + SHOWN_FOR, value=value)])
+
+    def stats(self) -> WorkerStats:
+        """What this worker did and does."""
+        return WorkerStats(
+            id=self.id,
+            status=self._status,
+            active=self.desk.running,
+            processed=self.processed,
+            failed=self.failed,
+            uptime=(self.clock.monotonic() - self._started) / 1000 if self._started else 0.0,
+            loop_lag=self.heartbeat.lag if self._status != "starting" else 0,
+        )
+
+
+def _chosen(app: Mainspring, settings: WorkerSettings) -> dict[str, Task[Any, Any]]:
+    """The tasks this worker runs."""
+    if settings.tasks is None:
+        chosen = dict(app.tasks)
+    else:
+        for name in settings.tasks:
+            if name not in app.tasks:
+                raise UnknownTask(name, list(app.tasks))
+        chosen = {name: app.tasks[name] for name in settings.tasks}
+    if not chosen:
+        raise DefinitionError("a worker without tasks. Expected at least one: import the modules that define them.")
+    return chosen
