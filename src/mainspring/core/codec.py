@@ -166,7 +166,7 @@ def _overlay(extra: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     for name, value in extra.items():
         if name not in ("error", "runs", "again"):
             merged[name] = value
-        elif isinstance(body.get(name), list):
+        elif isinstance(body.get(name), (list, tuple)):
             merged[name] = [_overlay(value.get(_identity(row), {}), row) for row in body[name]]
         elif name in body:
             merged[name] = _overlay(value.get(_identity(body[name]), {}), body[name])

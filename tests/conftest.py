@@ -1,0 +1,32 @@
+"""For all tests: how much Hypothesis tries, and a check that nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("quick", max_examples=30, deadline=None, derandomize=True, suppress_health_check=_QUIET)
+settings.register_profile("deep", max_examples=1_000, deadline=None, suppress_health_check=_QUIET)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """A test ends the threads that it starts; a daemon thread would hide a store or a worker left open."""
+    before = set(threading.enumerate())
+    yield
+    left = [thread for thread in threading.enumerate() if thread not in before and not _pooled(thread)]
+    for thread in left:
+        thread.join(timeout=5)
+    left = [thread for thread in left if thread.is_alive()]
+    assert not left, f"threads left behind: {left}"
+
+
+def _pooled(thread: threading.Thread) -> bool:
+    # asyncio's own pool ends with its loop, which pytest-asyncio closes after the fixtures.
+    return thread.name.startswith("asyncio_") or "pytest_timeout" in thread.name
