@@ -113,6 +113,10 @@ class ResultError(MainspringError):
 class JobFailed(ResultError):
     """The job failed, or is in the dead-letter queue."""
 
+    type: str = ""
+    """Of the exception of its last run."""
+    message: str = ""
+
 
 class JobCancelled(ResultError):
     """The job was cancelled, or expired before it could start."""

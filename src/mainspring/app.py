@@ -1,0 +1,190 @@
+"""The app: where tasks, clients, workers and administration of one store come together. Nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
+
+from mainspring.client import Client
+from mainspring.clients import Clients
+from mainspring.core.clock import Clock, wall_ms
+from mainspring.core.duration import Duration
+from mainspring.core.handle import JobEvent, JobHandle
+from mainspring.core.job import Job
+from mainspring.core.options import TaskOptions
+from mainspring.core.request import CallOptions, Request, unknown_option
+from mainspring.core.task import Task
+from mainspring.errors import DefinitionError
+from mainspring.leases import Locks
+from mainspring.registry import Define
+from mainspring.stores import open_store
+from mainspring.stores.base import Store
+from mainspring.sync import Sync
+from mainspring.worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from mainspring.admin import DeadLetters, Jobs, Queues
+    from mainspring.worker.worker import Worker
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TimeSource(Protocol):
+    """A clock of the caller's own, for tests: `mainspring.testing.FakeClock`."""
+
+    def now(self) -> int: ...
+
+    def listen(self, listener: Callable[[], object]) -> None: ...
+
+
+class Mainspring:
+    """Background tasks on one store: `app = Mainspring("sqlite:///mainspring.db")`.
+
+    Connects on first use, once per event loop, and lets go when that loop ends; `async with app:` does both by hand.
+    Raises `DefinitionError` for a URL that names no store.
+    """
+
+    def __init__(self, store: str | Store, *, clock: TimeSource | None = None) -> None:
+        now = wall_ms if clock is None else clock.now
+        self._store = open_store(store, now) if isinstance(store, str) else store
+        self.url = self._store.url
+        self.clock = Clock() if clock is None else Clock(clock.now, clock.now)
+        self._tasks: dict[str, Task[Any, Any]] = {}
+        self._clients = Clients(self._store, self.clock, self._tasks, self)
+        self.task = Define(self._tasks, self, TaskOptions())
+        self.locks = Locks(self._connected, self.clock)
+        self.sync = Sync(self)
+        if clock is not None:
+            clock.listen(self._clients.wake_all)
+
+    @property
+    def tasks(self) -> Mapping[str, Task[Any, Any]]:
+        """The tasks that are defined, by name."""
+        return self._tasks
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    @property
+    def client(self) -> Client:
+        """The client of the running event loop; it connects on first use."""
+        return self._clients.here()
+
+    async def connect(self) -> Client:
+        """The client of the running event loop, connected."""
+        return await self._clients.here().open()
+
+    async def open(self) -> None:
+        """Connect now, so that what is wrong with the store shows now. Twice is once."""
+        await self.connect()
+
+    async def close(self) -> None:
+        """Finish what was handed in, and let go of the store in this event loop. Twice is once."""
+        await self._clients.close_here()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _connected(self) -> Store:
+        return (await self.connect()).store
+
+    # -- enqueueing ------------------------------------------------------------------------------------------------
+
+    @overload
+    async def enqueue(self, task: Request[R], /) -> JobHandle[R]: ...
+
+    @overload
+    async def enqueue(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]: ...
+
+    @overload
+    async def enqueue(
+        self, task: str, input: Mapping[str, Any] | None = None, /, **options: Unpack[CallOptions]
+    ) -> JobHandle[Any]: ...
+
+    async def enqueue(self, task: Any, /, *args: Any, **kwargs: Any) -> JobHandle[Any]:
+        """Store a call: a request; a task and its arguments; or a name, an input and options.
+
+        Raises `UnknownTask`, `InputError`, `DefinitionError`, `StoreError`; then nothing is stored.
+        """
+        if isinstance(task, Task):
+            return await self.client.enqueue_request(task.job(*args, **kwargs))
+        if isinstance(task, str):
+            input = args[0] if args else None
+            return await self.client.enqueue_named(task, input, cast(CallOptions, kwargs))
+        if not isinstance(task, Request):
+            raise DefinitionError(f"cannot enqueue {task!r}. Expected a task, task.job(...), or the name of a task.")
+        return await self.client.enqueue_request(task)
+
+    async def enqueue_many(self, requests: Sequence[Request[R]], within: Any = None) -> list[JobHandle[R]]:
+        """Store many calls made by `task.job(...)`, in order; see `Client.enqueue_many`."""
+        return await self.client.enqueue_many(requests, within)
+
+    async def enqueue_request(self, request: Request[R]) -> JobHandle[R]:
+        return await self.client.enqueue_request(request)
+
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
+    def job(self, id: str, task: Task[..., R] | None = None) -> JobHandle[R]:
+        """A handle of a job by its id; with its task, the result is validated. The job need not exist."""
+        return self._clients.handle(id, task)
+
+    async def get(self, id: str) -> Job:
+        return await self.client.get(id)
+
+    async def status(self, id: str) -> str:
+        return await self.client.status(id)
+
+    async def cancel(self, id: str, reason: str = "cancelled") -> bool:
+        return await self.client.cancel(id, reason)
+
+    async def ended(self, id: str, timeout: Duration | None = None) -> Job:
+        return await self.client.ended(id, timeout)
+
+    def events(self, id: str) -> AsyncIterator[JobEvent]:
+        return self.client.events(id)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        from mainspring.admin import Jobs
+
+        return Jobs(lambda: self.client)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        from mainspring.admin import DeadLetters
+
+        return DeadLetters(lambda: self.client)
+
+    @cached_property
+    def queues(self) -> Queues:
+        from mainspring.admin import Queues
+
+        return Queues(lambda: self.client)
+
+    # -- working ---------------------------------------------------------------------------------------------------
+
+    def worker(self, **settings: Any) -> Worker:
+        """A worker of this app: `async with app.worker(concurrency=20): ...`. See `WorkerSettings`.
+
+        Raises `DefinitionError`, `UnknownOption`, `UnknownTask`.
+        """
+        from mainspring.worker.worker import Worker
+
+        known = tuple(name for name in WorkerSettings.__dataclass_fields__ if not name.endswith("_ms") and name != "_")
+        unknown = [name for name in settings if name not in known]
+        if unknown:
+            raise unknown_option(unknown[0], known, "a worker")
+        return Worker(self, WorkerSettings(**settings))
+
+    async def run_worker(self, **settings: Any) -> None:
+        """Work until the worker ends or this is cancelled; then stop it in good order."""
+        async with self.worker(**settings) as worker:
+            await worker.join()

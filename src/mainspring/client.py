@@ -1,0 +1,318 @@
+"""The client: brings calls to the store and news of jobs back. One belongs to one event loop.
+
+It knows tasks (to validate a call by name) and transitions (to join, cancel and retry), and no worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from mainspring.batching import Batcher
+from mainspring.core import states
+from mainspring.core.clock import Clock
+from mainspring.core.codec import decode_value
+from mainspring.core.duration import Duration, milliseconds
+from mainspring.core.handle import Caller, JobEvent, JobHandle
+from mainspring.core.ids import new_id
+from mainspring.core.job import Job, State
+from mainspring.core.policy import Policy
+from mainspring.core.request import CallOptions, Request
+from mainspring.core.task import Task
+from mainspring.errors import (
+    Contended,
+    DefinitionError,
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    ResultTimeout,
+    StoreError,
+    StoreUnavailable,
+)
+from mainspring.follow import Hub
+from mainspring.joining import SWAPS, Answer, Call, Joiner
+from mainspring.snapshots import Snapshots
+from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Event, Store
+
+__all__ = ["Client", "JobHandle", "decode_any"]
+
+R = TypeVar("R")
+ROW_BYTES = 512
+"""What a row weighs in a batch besides its input."""
+REMEASURE = 30_000
+"""ms after which the store's clock is read again, where no worker does."""
+
+
+class Client:
+    """Enqueues, cancels, retries, waits. Opens its store on first use, and closes it when its event loop ends."""
+
+    def __init__(
+        self, store: Store, clock: Clock, tasks: Mapping[str, Task[Any, Any]], caller: Caller | None = None
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.tasks = tasks
+        self.snapshots = Snapshots(store, clock, tasks)
+        self._caller: Caller = caller or self
+        self._joiner = Joiner(store, clock)
+        self._puts: Batcher[Call, Answer] = Batcher(
+            self._joiner.put, most=BATCH_ROWS, size=_size_of, most_size=BATCH_BYTES
+        )
+        self._hub = Hub(store, clock)
+        self._life: AsyncGenerator[None, None] | None = None
+        self._opening = asyncio.Lock()
+        self._measured_at = 0
+        self._waking: asyncio.Task[None] | None = None
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> Client:
+        """Connect. Twice is once; every other method does it on first use."""
+        async with self._opening:
+            if self._life is None:
+                await self.store.open()
+                self._life = self._live()
+                await anext(self._life)
+                await self._measure()
+        return self
+
+    async def close(self) -> None:
+        """Finish what was handed in, and let go of the store. Twice is once; a later call opens it again."""
+        life, self._life = self._life, None
+        if life is not None:
+            await self._puts.drain()
+            await life.aclose()
+
+    async def _live(self) -> AsyncGenerator[None, None]:
+        """Held open while the store is. An event loop that ends closes its generators, and so the store, by itself."""
+        try:
+            yield
+        finally:
+            self._life = None
+            await self._hub.close()
+            await self.store.close()
+
+    async def _ready(self) -> None:
+        if self._life is None:
+            await self.open()
+        elif self.clock.monotonic() - self._measured_at > REMEASURE:
+            await self._measure()
+
+    async def _measure(self) -> None:
+        asked = self.clock.monotonic()
+        self.clock.adjust(asked, self.clock.monotonic(), await self.store.time())
+        self._measured_at = asked
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    async def enqueue_request(self, request: Request[R]) -> JobHandle[R]:
+        """Store one call; concurrent ones share round trips. Answers when the store has accepted it.
+
+        Raises `StoreError`, and `Contended` where its key changed hands all the time.
+        """
+        await self._ready()
+        call = Call(request.to_job(self.clock.now()), request.max_wait)
+        if request.within is None:
+            return self._handle(request, call.job, await self._puts.submit(call))
+        [answer] = await self._joiner.put([call], request.within)
+        return self._handle(request, call.job, answer)
+
+    async def enqueue_many(self, requests: Sequence[Request[R]], within: Any = None) -> list[JobHandle[R]]:
+        """Store many calls, in order, in as few round trips as their size allows. Answers their handles, in order.
+
+        Where it raises, those of whole earlier batches are stored: repeat it only with keys. `within` makes it all or
+        nothing. Raises `DefinitionError` for requests with transactions of their own.
+        """
+        if any(request.within not in (None, within) for request in requests):
+            raise DefinitionError("requests with within= of their own. Give within= to enqueue_many, for all of them.")
+        await self._ready()
+        now = self.clock.now()
+        calls = [Call(request.to_job(now), request.max_wait) for request in requests]
+        answers: list[Answer] = []
+        for batch in _batches(calls):
+            answers += await self._joiner.put(batch, within)
+        return [
+            self._handle(request, call.job, answer)
+            for request, call, answer in zip(requests, calls, answers, strict=True)
+        ]
+
+    async def enqueue_named(
+        self, name: str, input: Mapping[str, Any] | None = None, options: CallOptions | None = None
+    ) -> JobHandle[Any]:
+        """Store a call by the name of its task, known here or to any worker of this store.
+
+        Raises `UnknownTask`, `InputError`, `DefinitionError`.
+        """
+        return await self.enqueue_request(await self.request_named(name, input, options))
+
+    async def request_named(
+        self, name: str, input: Mapping[str, Any] | None = None, options: CallOptions | None = None
+    ) -> Request[Any]:
+        """A validated call by name, not stored yet."""
+        task = self.tasks.get(name)
+        if task is not None:
+            return task.request(input or {}).with_options(options or {})
+        await self._ready()
+        return await self.snapshots.request(name, input or {}, options or {})
+
+    def _handle(self, request: Request[R], job: Job, answer: Answer) -> JobHandle[R]:
+        if isinstance(answer, Exception):
+            raise answer
+        created = answer.ask == job.ask and answer.created_at == job.created_at
+        return JobHandle(self._caller, answer.id, answer.task, request.decode or decode_any, created=created)
+
+    def handle(self, id: str, task: str = "") -> JobHandle[Any]:
+        """A handle of a job by its id. The result is validated where its task is known here."""
+        known = self.tasks.get(task)
+        return JobHandle(self._caller, id, task, decode_any if known is None else known.decode_result)
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    async def get(self, id: str) -> Job:
+        """The row as it is stored now. Raises `JobNotFound`."""
+        await self._ready()
+        [job] = await self.store.get([id])
+        if job is None:
+            raise JobNotFound(id)
+        return job
+
+    async def status(self, id: str) -> str:
+        """The state as shown to people. Raises `JobNotFound`."""
+        return states.status(await self.get(id), self.clock.now())
+
+    async def ended(self, id: str, timeout: Duration | None = None) -> Job:
+        """The completed job, waited for. Raises `JobFailed`, `JobCancelled`, `ResultTimeout`, `JobNotFound`."""
+        seconds = None if timeout is None else milliseconds(timeout, "timeout") / 1000
+        await self._ready()
+        try:
+            async with asyncio.timeout(seconds):
+                job = await self._hub.ended(id)
+        except TimeoutError as e:
+            raise ResultTimeout(
+                f"job {id} has not ended within {seconds:g} s. It goes on: wait longer, or ask for its status."
+            ) from e
+        return _completed(job)
+
+    async def events(self, id: str) -> AsyncIterator[JobEvent]:
+        """Follow a job until it has ended. Raises `JobNotFound`."""
+        await self._ready()
+        events = self._hub.events(id)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
+
+    # -- changing --------------------------------------------------------------------------------------------------
+
+    async def cancel(self, id: str, reason: str = "cancelled") -> bool:
+        """Cancel a job: what waits ends now, what runs is asked to. False: it had ended already, or is gone."""
+        try:
+            policy = await self.policy((await self.get(id)).task)
+            row = await self.change(id, lambda job: states.cancel(job, self.clock.now(), policy, reason))
+        except JobNotFound:
+            return False
+        return row is not None
+
+    async def retry(self, id: str) -> JobHandle[Any]:
+        """Run a job (again) as soon as possible, with new attempts and its history kept.
+
+        Raises `JobNotFound`, and `IllegalTransition` for a paused one.
+        """
+        ask = new_id()
+        row = await self.change(id, lambda job: states.rerun(job, self.clock.now(), ask))
+        return self.handle(id, "" if row is None else row.task)
+
+    async def change(self, id: str, transition: Callable[[Job], Job | None]) -> Job | None:
+        """Save what `transition` makes of a job, by swap. Answers the new row; None where it said that nothing changes.
+
+        Raises `JobNotFound`, `Contended`, and what the transition raises.
+        """
+        await self._ready()
+        in_doubt = False
+        for _ in range(SWAPS):
+            job = await self.get(id)
+            changed = transition(job)
+            if changed is None:
+                return job if in_doubt else None
+            try:
+                [row] = await self.store.save([changed.evolve(input=None, result=None)])
+            except StoreUnavailable:
+                if in_doubt:
+                    raise
+                in_doubt = True
+                continue
+            if row is not None:
+                await self._tell(row)
+                return row
+        raise Contended(f"job {id} changed {SWAPS} times in a row. Nothing was done; try again.")
+
+    async def policy(self, task: str) -> Policy:
+        """The policy of a task: its own where it is known here, else what a worker has told of it."""
+        known = self.tasks.get(task)
+        return known.policy if known is not None else await self.snapshots.policy(task)
+
+    async def publish_tasks(self, tasks: Sequence[Task[Any, Any]]) -> None:
+        """Tell the store what these tasks are, so that others can enqueue them by name. Writes what has changed."""
+        await self._ready()
+        await self.snapshots.publish(tasks)
+
+    def wake_queues(self) -> None:
+        """Let the workers in this loop look at their queues; see `Clients.wake_all`."""
+        if self._life is not None:
+            self._waking = asyncio.create_task(self._wake_queues(), name="mainspring-wake")
+
+    async def _wake_queues(self) -> None:
+        for queue in {task.queue for task in self.tasks.values()}:
+            await self.store.wake(queue)
+
+    async def _tell(self, job: Job) -> None:
+        """Hints: whoever runs it or could run it, and whoever follows it."""
+        now = self.clock.now()
+        status = states.status(job, now)
+        event = Event(job_id=job.id, task=job.task, queue=job.queue, kind="state", status=status, at=now)
+        try:
+            await self.store.publish([event])
+            if job.state is State.RUNNING:
+                await self.store.wake(job.worker)
+            elif job.state is State.WAITING:
+                await self.store.wake(job.queue)
+        except StoreError:
+            pass  # hints may be lost
+
+
+def _completed(job: Job) -> Job:
+    if job.state is State.COMPLETED:
+        return job
+    if job.state is State.CANCELLED:
+        raise JobCancelled(job.id, job.state.value, job.reason)
+    error = job.error
+    reason = str(error) if error is not None else job.reason
+    failed = JobFailed(job.id, job.state.value, reason, "" if error is None else error.traceback)
+    if error is not None:
+        failed.type, failed.message = error.type, error.message
+    raise failed
+
+
+def decode_any(text: str | None) -> Any:
+    """A result of a task that is not known here."""
+    return None if text is None else decode_value(text)
+
+
+def _size_of(call: Call) -> int:
+    return ROW_BYTES + len(call.job.input or "")
+
+
+def _batches(calls: Sequence[Call]) -> list[list[Call]]:
+    """The calls, in order, cut into batches that a store takes in one round trip."""
+    batches: list[list[Call]] = []
+    size = BATCH_BYTES
+    for call in calls:
+        weight = _size_of(call)
+        if size + weight > BATCH_BYTES or len(batches[-1]) == BATCH_ROWS:
+            batches.append([])
+            size = 0
+        batches[-1].append(call)
+        size += weight
+    return batches

@@ -1,0 +1,135 @@
+"""Storing calls: insert, and where the key is taken, join the job that holds it.
+
+What a taken key means is decided in `core.states`; here is the loop around it: add, join, save by swap, and again where
+somebody else was faster. Adding twice is adding once, so a lost answer is answered by asking again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from mainspring.core import states
+from mainspring.core.clock import Clock
+from mainspring.core.job import Job, State
+from mainspring.core.request import ask_of
+from mainspring.errors import Contended, StoreError, StoreUnavailable
+from mainspring.stores.base import Store
+
+SWAPS = 50
+"""How many times a row may change under one call."""
+ADD_DEADLINE = 5.0
+"""Seconds during which a store that does not answer is asked again."""
+FIRST_DELAY = 0.05
+
+
+class Call(NamedTuple):
+    """A job to store, and the bound of its burst."""
+
+    job: Job
+    max_wait: int | None = None
+
+
+Answer = Job | Exception
+"""The row that holds the call now, without payload; or why there is none."""
+
+
+class Joiner:
+    """Stores calls in batches. One batch is one round trip, and two more where keys are taken."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def put(self, calls: Sequence[Call], within: Any = None) -> list[Answer]:
+        """Store the calls; answer, in order, the rows that hold them. At most one batch.
+
+        Calls of one debounced key in one batch go as one: the newest, with the first one's place in the burst.
+        """
+        standing = _collapse(calls)
+        pending = sorted(set(standing))
+        answers: dict[int, Answer] = {}
+        for lost_before in range(SWAPS):
+            if lost_before:
+                await asyncio.sleep(random.uniform(0, min(0.002 * 2**lost_before, 0.1)))
+            rows = await self._add([_standing_for(calls, standing, n) for n in pending], within)
+            pending = await self._join(calls, dict(zip(pending, rows, strict=True)), answers, within)
+            if not pending:
+                break
+        for n in pending:
+            answers[n] = Contended(
+                f"the key of job {calls[n].job.id} changed {SWAPS} times in a row. The call was not stored; try again."
+            )
+        return [answers[n] for n in standing]
+
+    async def _join(
+        self, calls: Sequence[Call], rows: dict[int, Job], answers: dict[int, Answer], within: Any
+    ) -> list[int]:
+        """Join the calls whose key was taken; answers which of them have to begin anew."""
+        now = self._clock.now()
+        joined: dict[int, Job] = {}
+        for n, row in rows.items():
+            call = calls[n]
+            changed = None if row.ask == call.job.ask else states.join(row, ask_of(call.job), now, call.max_wait)
+            if changed is None:
+                answers[n] = row
+            else:
+                joined[n] = changed
+        if not joined:
+            return []
+        try:
+            saved = await self._store.save(list(joined.values()), within)
+        except StoreUnavailable:
+            if within is not None:
+                raise
+            return list(joined)  # adding again tells which of them have landed
+        answers |= {n: row for n, row in zip(joined, saved, strict=True) if row is not None}
+        if within is None:
+            await self._wake([row for row in saved if row is not None])
+        return [n for n, row in zip(joined, saved, strict=True) if row is None]
+
+    async def _add(self, jobs: list[Job], within: Any) -> list[Job]:
+        if within is not None:
+            return await self._store.add(jobs, within)
+        delay, patience = FIRST_DELAY, ADD_DEADLINE
+        while True:
+            try:
+                return await self._store.add(jobs)
+            except StoreUnavailable:
+                patience -= delay
+                if patience <= 0:
+                    raise
+                await asyncio.sleep(delay * random.uniform(0.5, 1))
+                delay *= 2
+
+    async def _wake(self, rows: list[Job]) -> None:
+        try:
+            for queue in {row.queue for row in rows if row.state is State.WAITING}:
+                await self._store.wake(queue)
+        except StoreError:
+            pass  # a hint; polling is the truth
+
+
+def _collapse(calls: Sequence[Call]) -> list[int]:
+    """For each call the one that stands for it: for a debounced key the last of its calls, else itself."""
+    newest: dict[str, int] = {}
+    for n, (job, _) in enumerate(calls):
+        if job.rule == "merge" and job.order is None:
+            newest[job.id] = n
+    if not newest:
+        return list(range(len(calls)))
+    return [newest.get(call.job.id, n) if call.job.rule == "merge" else n for n, call in enumerate(calls)]
+
+
+def _standing_for(calls: Sequence[Call], standing: list[int], n: int) -> Job:
+    """The job of call `n`, as of the first call it stands for."""
+    job, max_wait = calls[n]
+    if job.rule != "merge":
+        return job
+    first = calls[standing.index(n)].job
+    if first is job:
+        return job
+    bound = job.due_at if max_wait is None else min(job.due_at, first.asked_at + max_wait)
+    return job.evolve(first_asked_at=first.asked_at, due_at=max(bound, job.asked_at))
