@@ -40,8 +40,8 @@ def make_job(id: str | None = None, *, state: State = State.WAITING, due: int = 
 
 def make_ask(value: str = "a", *, due: int = NOW, **fields: Any) -> Ask:
     """An ask for `value`; without a fingerprint, unless one is given."""
-    fields = {"id": f"ask-{next(_numbers)}", "asked_at": NOW} | fields
-    return Ask(input=f'{{"value":"{value}"}}', due_at=due, **fields)
+    given: dict[str, Any] = {"id": f"ask-{next(_numbers)}", "asked_at": NOW} | fields
+    return Ask(input=f'{{"value":"{value}"}}', due_at=due, **given)
 
 
 def asked(ask: Ask, **fields: Any) -> Job:
