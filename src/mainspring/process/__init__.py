@@ -1,1 +1,1 @@
-"""Worker processes: a parent that watches (`supervisor`), children that work (`child`), and how an app is found (`locate`)."""
+"""Worker processes: a parent that watches (`supervisor`), children that work (`child`), the app by name (`locate`)."""

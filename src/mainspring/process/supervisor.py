@@ -1,7 +1,7 @@
 """The parent of worker processes: starts them, replaces what dies, and lapses a dead child's leases at once.
 
-So a job whose worker was killed runs again within two seconds, not when its lease ends. The parent runs no handlers. The
-first SIGTERM or SIGINT stops the children gracefully, the second now; children that outstay their grace are killed.
+So a job whose worker was killed runs again within two seconds, not when its lease ends. The parent runs no handlers.
+The first SIGTERM or SIGINT stops the children gracefully, the second now; those that outstay their grace are killed.
 """
 
 from __future__ import annotations

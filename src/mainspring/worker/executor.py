@@ -73,12 +73,8 @@ class Executor:
 
     async def _begin(self, hold: Hold) -> bool:
         """Whether the handler is to run. What `states.begin` has to say is saved first; it is rarely anything."""
-        job = hold.job
-        if not job.interruptions and job.start_by is None:
-            return True
-        now, policy = self._worker.clock.now(), hold.task.policy
-        begun = states.begin(job, now, policy)
-        if begun is job:
+        job, now, policy = hold.job, self._worker.clock.now(), hold.task.policy
+        if states.begin(job, now, policy) is job:
             return True
         row = await self._worker.settler.write(hold, lambda job: states.begin(job, now, policy))
         if row is None or row.state is not State.RUNNING:
@@ -224,7 +220,9 @@ def describe(error: BaseException) -> Error:
 
 
 def _name(kind: type[BaseException]) -> str:
-    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def _text(text: str) -> str:
@@ -237,4 +235,3 @@ def _forget_cancellation() -> None:
     run = asyncio.current_task()
     while run is not None and run.uncancel() > 0:
         pass
-

@@ -1,8 +1,8 @@
 """The heartbeat: keeps the leases of this process, on a thread of its own with a store of its own.
 
-So a blocked event loop loses no lease. It sleeps in `store.wait([worker])`, so that a cancel arrives at once, and in its
-passes it renews what is held, stores progress and log lines, and keeps the clock in step. When the event loop has not
-turned for `stall_limit`, nothing is renewed any more: stacks are dumped, and a process that belongs to the worker ends.
+So a blocked event loop loses no lease. It sleeps in `store.wait([worker])`, so that a cancel arrives at once, and in
+its passes it renews what is held, stores progress and log lines, and keeps the clock in step. When the event loop has
+not turned for `stall_limit`, nothing is renewed: stacks are dumped, and a process that belongs to the worker ends.
 """
 
 from __future__ import annotations
@@ -64,8 +64,7 @@ class Heartbeat:
         self._stopping = True
         if self._loop is not None and self._nudge is not None:
             self._post(self._nudge)
-        while self._thread.is_alive():
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(self._thread.join)
 
     def _post(self, event: asyncio.Event) -> None:
         try:

@@ -60,9 +60,7 @@ class Janitor:
     async def _erase_oldest(self, ended: Query, excess: int) -> int:
         gone = 0
         while excess > gone:
-            page = await self._worker.store.find(
-                ended.evolve(oldest_first=True, limit=min(excess - gone, BATCH_ROWS))
-            )
+            page = await self._worker.store.find(ended.evolve(oldest_first=True, limit=min(excess - gone, BATCH_ROWS)))
             if not page.jobs:
                 break
             await self._worker.store.save([job.evolve(expires_at=0) for job in page.jobs])

@@ -73,7 +73,7 @@ class Pump:
     # -- one round -----------------------------------------------------------------------------------------------------
 
     async def _round(self) -> tuple[bool, int | None]:
-        """One claim per queue, in rotation, while slots are free. Whether anything was taken, and when to look again."""
+        """One claim per queue, in rotation, while slots are free. Answers if it took any, and when to look again."""
         if self._unsure:
             await self._give_back_unsure()
         queues = self._worker.queues

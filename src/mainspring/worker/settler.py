@@ -146,7 +146,7 @@ class Settler:
         return [n for n in pending if n not in answers]
 
     async def _tell(self, rows: list[Job]) -> None:
-        """Hints, after the fact: followers learn of new states, workers that wait for a capped task's slot look again."""
+        """Hints, after the fact: followers learn of new states, who waits for a capped task's slot looks again."""
         now = self._worker.clock.now()
         ended = [row for row in rows if row.state is not State.RUNNING]
         events = [

@@ -63,7 +63,7 @@ class WorkerStats:
 class Worker:
     """Runs jobs. `async with app.worker(concurrency=20) as worker: …`, or `await app.run_worker()`.
 
-    Raises `UnknownTask` and `DefinitionError` for settings that make no sense, `StoreError` where the store does not open.
+    Raises `UnknownTask` and `DefinitionError` for settings that make no sense, `StoreError` from the store.
     """
 
     client: Client
@@ -91,6 +91,7 @@ class Worker:
         self._status: Status = "starting"
         self._started = 0
         self._shown_at = 0
+        self._kept_at = 0
         self._main: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -158,7 +159,7 @@ class Worker:
         self._stop_now.set()
 
     async def stop(self, grace: Duration | None = None) -> None:
-        """Stop claiming, let handlers end within `grace` (default: the settings'), give back the rest. Twice is once."""
+        """Stop claiming, let handlers end within `grace` (default: the settings'), give back the rest."""
         if self._status in ("stopping", "stopped") or self._main is None:
             return
         self._status = "stopping"
@@ -224,7 +225,7 @@ class Worker:
         self._status = "stopped"
         emit("worker.stopped", worker=self.id, processed=self.processed, failed=self.failed)
 
-    # -- what the services tell -----------------------------------------------------------------------------------------
+    # -- what the services tell ----------------------------------------------------------------------------------------
 
     def call_soon(self, function: Callable[..., object], *args: object) -> None:
         """Call on the worker's event loop, from any thread. Nothing happens where it is closed."""
@@ -252,13 +253,16 @@ class Worker:
             self._draining = asyncio.create_task(self._drain_and_end(), name="mainspring-drain")
 
     async def _drain_and_end(self) -> None:
-        """A thread cannot be killed, a process can: end this one, so that the run is over. The parent starts another."""
+        """A thread cannot be killed, a process can: end this one, so that the run is over."""
         self.exit_code = EXIT_STUCK
         await self.stop()
 
     async def keep_time(self, store: Store) -> None:
-        """Called at each beat, on the heartbeat's thread: take in the store's clock, and say that we are alive."""
+        """On the heartbeat's thread, in each pass: once a beat take in the store's clock, and say that we live."""
         asked = self.clock.monotonic()
+        if asked - self._kept_at < self.settings.beat_ms // 2:
+            return
+        self._kept_at = asked
         now = await store.time()
         self.clock.adjust(asked, self.clock.monotonic(), now)
         if now - self._shown_at >= SHOWN_FOR // 4 and self._status != "stopping":

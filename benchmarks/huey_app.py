@@ -1,0 +1,19 @@
+"""The same for Huey on SQLite, with its defaults."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from huey import SqliteHuey
+
+huey = SqliteHuey(filename=os.environ.get("HUEY_BENCH_FILE", "/dev/null"))
+
+
+@huey.task()
+def noop(n: int) -> None: ...
+
+
+@huey.task()
+def when() -> float:
+    return time.time()

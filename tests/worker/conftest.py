@@ -1,0 +1,35 @@
+"""Apps for the worker's tests: on the memory store, with real time and short delays. No test sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from mainspring import Mainspring
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[Mainspring]:
+    app = Mainspring("sqlite://:memory:")
+    yield app
+    await app.close()
+
+
+async def wait_until(true: Callable[[], object], what: str, seconds: float = 10) -> None:
+    """Wait until `true()` holds, looking at every turn of the loop."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not true():
+                await _tick()
+    except TimeoutError:
+        pytest.fail(f"waited {seconds} s in vain for: {what}")
+
+
+async def _tick() -> None:
+    """Let other threads have their turn: a millisecond, by a timer of the loop."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_later(0.001, future.set_result, None)
+    await future
