@@ -1,0 +1,53 @@
+"""`python -m tests.docs.run_page PAGE`: run the Python blocks of a page, as a reader would who types them in.
+
+The blocks of a page are one program, with `await` at its top level; one that has an entry of its own
+(`if __name__ == "__main__"`, `asyncio.run`) is a program of its own. Line numbers are those of the page.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import sys
+import types
+from pathlib import Path
+
+from tests.docs.pages import Block, blocks
+
+
+def main(page: Path) -> None:
+    runnable = [block for block in blocks(page) if block.language == "python" and block.run]
+    shared = [block for block in runnable if not _is_program(block)]
+    asyncio.run(_run(page, shared))
+    for block in runnable:
+        if _is_program(block):
+            exec(_compiled(page, block, flags=0), vars(_module("__main__")))
+
+
+async def _run(page: Path, shared: list[Block]) -> None:
+    namespace = vars(_module("page"))
+    for block in shared:
+        code = _compiled(page, block, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        answer = eval(code, namespace)
+        if code.co_flags & inspect.CO_COROUTINE:
+            await answer
+
+
+def _compiled(page: Path, block: Block, flags: int) -> types.CodeType:
+    placed = "\n" * (block.line - 1) + block.code
+    return compile(placed, str(page), "exec", flags=flags, dont_inherit=True)
+
+
+def _is_program(block: Block) -> bool:
+    return "asyncio.run(" in block.code or "__main__" in block.code
+
+
+def _module(name: str) -> types.ModuleType:
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    return module
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
