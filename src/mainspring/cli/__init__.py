@@ -1,0 +1,59 @@
+"""The command line: `mainspring worker`, `jobs`, `dead`, `queues`, `enqueue`, `demo`.
+
+It parses, calls `admin`, the app or the supervisor, and prints. Nothing is decided here.
+Exit codes: 0 done; 1 it failed, or what was named does not exist; 2 wrong use; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from mainspring import __version__
+from mainspring.cli import dead, demo, enqueue, jobs, queues, worker
+
+app = typer.Typer(
+    name="mainspring",
+    help="Background tasks: run workers, and see and steer what is stored.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Every command but demo needs an app: --app module:app (or its store's URL), or MAINSPRING_APP.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mainspring {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("worker")(worker.worker)
+app.command("enqueue")(enqueue.enqueue)
+app.command("demo")(demo.demo)
+app.add_typer(jobs.commands, name="jobs")
+app.add_typer(dead.commands, name="dead")
+app.add_typer(queues.commands, name="queues")
+
+
+def main() -> None:
+    """The entry point `mainspring`."""
+    try:
+        app(prog_name="mainspring")
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python flushes once more at exit: let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

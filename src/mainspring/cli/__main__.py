@@ -1,0 +1,5 @@
+"""`python -m mainspring.cli` is `mainspring`."""
+
+from mainspring.cli import main
+
+main()

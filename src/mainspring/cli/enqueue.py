@@ -1,0 +1,67 @@
+"""`mainspring enqueue NAME INPUT`: one call of a task, by its name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from mainspring.app import Mainspring
+from mainspring.cli.filters import instant_of
+from mainspring.cli.output import JsonOption, note, print_json, say
+from mainspring.cli.session import AppOption, run
+from mainspring.core.request import CallOptions
+from mainspring.errors import InputError
+
+_Text = str | None
+
+
+def enqueue(
+    name: Annotated[str, typer.Argument(metavar="TASK")],
+    input: Annotated[str, typer.Argument(metavar="INPUT", help="The arguments: a JSON object, or - for stdin.")] = "{}",
+    delay: Annotated[_Text, typer.Option(metavar="TIME", help='Not before this long from now: "5m".')] = None,
+    at: Annotated[_Text, typer.Option(metavar="TIME", help="Not before 2030-01-31T12:00, local time.")] = None,
+    priority: Annotated[
+        int | None, typer.Option(metavar="N", help="0 to 100, the highest first. Default: the task's.")
+    ] = None,
+    queue: Annotated[_Text, typer.Option(metavar="NAME", help="Default: the task's.")] = None,
+    idempotency_key: Annotated[_Text, typer.Option(metavar="KEY", help="One job for this key, ever.")] = None,
+    unique_key: Annotated[_Text, typer.Option(metavar="KEY", help="One live job for this key.")] = None,
+    wait: Annotated[_Text, typer.Option(metavar="TIME", help="Wait this long for its result, and print it.")] = None,
+    as_json: JsonOption = False,
+    app: AppOption = None,
+) -> None:
+    """Enqueue a call of a task. The app or any worker of its store must know it. Prints the job's id."""
+    given: dict[str, Any] = {
+        "delay": delay, "priority": priority, "queue": queue,
+        "idempotency_key": idempotency_key, "unique_key": unique_key,
+    }  # fmt: skip
+
+    async def command(found: Mainspring) -> None:
+        options: CallOptions = {key: value for key, value in given.items() if value is not None}  # type: ignore[assignment]
+        if at is not None:
+            options["at"] = instant_of(at, "--at")
+        job = await found.enqueue(name, _object(input), **options)
+        if wait is not None:
+            print_json(await job.result(timeout=wait))
+        elif as_json:
+            print_json({"id": job.id, "task": job.task, "created": job.created})
+        else:
+            say(job.id)
+            note("" if job.created else "it was there already.")
+
+    run(app, command)
+
+
+def _object(text: str) -> dict[str, Any]:
+    if text == "-":
+        text = sys.stdin.read()
+    try:
+        value = json.loads(text)
+    except ValueError as e:
+        raise InputError(f'the input is not JSON: {e}. Expected an object, such as \'{{"to": "a@b.c"}}\'.') from e
+    if not isinstance(value, dict):
+        raise InputError(f'bad input: {text}. Expected a JSON object, the arguments by name: \'{{"to": "a@b.c"}}\'.')
+    return value

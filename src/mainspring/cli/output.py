@@ -1,0 +1,151 @@
+"""How the command line shows things: tables for eyes, tab-separated lines or JSON for programs.
+
+On a terminal: a table, local times, ages. In a pipe: one line a row, fields between tabs, no header, ISO times. With
+`--json`: one document, for lists one document a line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mainspring.core.duration import humanize
+
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON, not text; of a list, one document a line.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+COLOURS = {
+    "pending": "cyan", "scheduled": "blue", "retrying": "yellow", "running": "green", "paused": "magenta",
+    "completed": "dim", "failed": "red", "dead": "bold red", "cancelled": "dim", "interrupted": "yellow",
+    "timed_out": "red", "succeeded": "green",
+}  # fmt: skip
+
+
+def on_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def complain(message: str) -> None:
+    """Say on standard error what is wrong, in one line where it can be."""
+    text = "\n".join(clean(line) for line in message.splitlines())
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"error: {text}", style="red"))
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Complain, and end."""
+    complain(message)
+    raise typer.Exit(code)
+
+
+def note(message: str) -> None:
+    """Something for eyes only: on standard error, and only where somebody looks."""
+    if sys.stderr.isatty():
+        Console(stderr=True, soft_wrap=True, highlight=False).print(Text(clean(message), style="dim"))
+
+
+def say(message: str) -> None:
+    """The answer of an act, on standard output."""
+    typer.echo(clean(message))
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before what cannot be undone. Ends with 2 where nobody can be asked, with 1 where the answer is no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{question} There is no terminal to ask on: repeat the command with --yes.", 2)
+    if not typer.confirm(clean(question), err=True):
+        fail("nothing was done.")
+
+
+def print_json(value: Any) -> None:
+    """One JSON document: indented for eyes, in one line for programs."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2 if on_terminal() else None))
+
+
+def print_json_lines(values: Sequence[Any]) -> None:
+    for value in values:
+        typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], whole: Sequence[str] = ("id",)) -> None:
+    """A table, or lines. Columns named in `whole` are never cut or folded."""
+    if not on_terminal():
+        for row in rows:
+            typer.echo("\t".join(clean(_plain(cell)) for cell in row))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column in whole, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def print_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """Name and value, line by line, but for what is empty; nothing is folded."""
+    given = [(name, value) for name, value in fields if _plain(value)]
+    console = Console(highlight=False, soft_wrap=True)
+    width = max((len(name) for name, _ in given), default=0) + 2
+    for name, value in given:
+        if on_terminal():
+            console.print(Text(name.ljust(width), style="bold") + _cell(value))
+        else:
+            typer.echo(f"{name}\t{clean(_plain(value))}")
+
+
+def print_block(title: str, text: str) -> None:
+    """Several lines under a title."""
+    Console(highlight=False, soft_wrap=True).print(Text(f"\n{title}", style="bold"))
+    for line in text.splitlines():
+        typer.echo("  " + clean(line))
+
+
+class When:
+    """A time: local with its age for eyes, ISO 8601 for programs."""
+
+    def __init__(self, at: int | None, now: int, *, short: bool = False) -> None:
+        self.at = at
+        self.now = now
+        self.short = short
+
+    def plain(self) -> str:
+        if self.at is None:
+            return ""
+        return datetime.fromtimestamp(self.at / 1000).astimezone().isoformat(timespec="milliseconds")
+
+    def shown(self) -> str:
+        if self.at is None:
+            return ""
+        age = self.age()
+        return age if self.short else f"{datetime.fromtimestamp(self.at / 1000):%Y-%m-%d %H:%M:%S} ({age})"
+
+    def age(self) -> str:
+        assert self.at is not None
+        length = abs(self.now - self.at)
+        text = humanize(length) if length < 1_000 else humanize(length // 1_000 * 1_000)
+        return f"{text} ago" if self.at <= self.now else f"in {text}"
+
+
+def clean(text: str) -> str:
+    """`text` in one line, without what would steer a terminal or break a column."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _plain(cell: object) -> str:
+    if isinstance(cell, When):
+        return cell.plain()
+    return "" if cell is None else str(cell)
+
+
+def _cell(cell: object) -> Text:
+    text = clean(cell.shown() if isinstance(cell, When) else _plain(cell))
+    return Text(text, style=COLOURS.get(text, ""))
