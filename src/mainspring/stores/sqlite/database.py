@@ -1,0 +1,198 @@
+"""The connections of a store: a file's own two or three, or the one that all clones of a memory store share.
+
+Writes and claims go through one connection, reads through another, so that a page of a dashboard does not hold up a
+claim. A third connection is only asked whether the file has changed. In memory all three are one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import weakref
+from functools import partial
+from typing import Protocol
+
+from mainspring.stores.sqlite import events
+from mainspring.stores.sqlite.channel import Channel, T, Work
+from mainspring.stores.sqlite.find import CASEFOLD
+from mainspring.stores.sqlite.hub import Hub, hub_of
+from mainspring.stores.sqlite.schema import inspect, migrate
+from mainspring.stores.sqlite.settings import Settings
+from mainspring.stores.sqlite.transaction import transaction
+
+CACHE_KB = 16_000
+PREPARED = 256
+"""Statements kept prepared per connection; a bulk statement is one per size of its chunks."""
+WAL_PAGES = 1_000
+"""Pages in the log before a commit copies them back: 4 MB, 18 ms here. 4,000 pages took 40 ms, and were no faster."""
+WAL_BYTES = 64_000_000
+"""What a log that grew under a long reader is cut back to."""
+
+
+class Database(Protocol):
+    """What a store needs of its connections."""
+
+    hub: Hub
+    shared: bool
+    """Whether other processes may write."""
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    async def run(self, work: Work[T]) -> T:
+        """Let `work` use the writing connection; its transactions are its own affair."""
+
+    async def write(self, work: Work[T]) -> T:
+        """Let `work` write, in one transaction."""
+
+    async def read(self, work: Work[T]) -> T:
+        """Let `work` read one snapshot."""
+
+    def version(self) -> int:
+        """A number that is another one after somebody has written. Cheap enough for the event loop: 4 us."""
+
+
+class File:
+    """The connections of one store to a database file."""
+
+    shared = True
+
+    def __init__(self, settings: Settings) -> None:
+        assert settings.path is not None
+        self.hub = hub_of(settings.path)
+        self._settings = settings
+        self._writer = Channel("writer", settings)
+        self._reader = Channel("reader", settings)
+        self._watcher: sqlite3.Connection | None = None
+        self._seen = 0
+
+    async def open(self) -> None:
+        await self._writer.open(partial(_open_for_writing, self._settings))
+        try:
+            await self._reader.open(partial(_connect, self._settings))
+            self._watcher = _connect(self._settings)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.close()
+        await self._reader.close()
+        await self._writer.close()
+
+    async def run(self, work: Work[T]) -> T:
+        return await self._writer.call(work)
+
+    async def write(self, work: Work[T]) -> T:
+        return await self._writer.call(partial(_written, self.hub, work))
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._reader.call(work)
+
+    def version(self) -> int:
+        if self._watcher is None:
+            return self._seen
+        try:
+            (self._seen,) = self._watcher.execute("PRAGMA data_version").fetchone()
+        except sqlite3.OperationalError:
+            pass  # Locked for a moment by recovery: ask again at the next turn.
+        return self._seen
+
+
+class Memory:
+    """One database in memory, and how many stores use it. It lives as long as somebody refers to it."""
+
+    shared = False
+
+    def __init__(self, settings: Settings) -> None:
+        self.hub = Hub()
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._channel = Channel("memory", settings)
+        self._users = 0
+
+    async def open(self) -> None:
+        # Two loops may open clones at once: the second waits a moment for a few statements in memory.
+        with self._lock:
+            if self._connection is None:
+                self._connection = _open_in_memory()
+                weakref.finalize(self, self._connection.close)
+            if self._users == 0:
+                self._channel.start(self._connection)
+            self._users += 1
+
+    async def close(self) -> None:
+        with self._lock:
+            self._users -= 1
+            channel, last = self._channel, self._users == 0
+            if last:
+                self._channel = Channel("memory", self._settings)
+        if last:
+            await channel.close(keep=True)
+
+    async def run(self, work: Work[T]) -> T:
+        return await self._channel.call(work)
+
+    async def write(self, work: Work[T]) -> T:
+        return await self._channel.call(partial(_written, self.hub, work))
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._channel.call(work)
+
+    def version(self) -> int:
+        return 0  # All who write are in this process, and tell the hub.
+
+
+def _written(hub: Hub, work: Work[T], connection: sqlite3.Connection) -> T:
+    with transaction(connection, "BEGIN IMMEDIATE"):
+        answer = work(connection)
+        hub.followed = events.followed(connection)
+    return answer
+
+
+def _open_for_writing(settings: Settings) -> sqlite3.Connection:
+    connection = _connect(settings)
+    try:
+        inspect(connection)  # First: a file of something else is not to be changed in any way.
+        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            connection.execute("PRAGMA journal_mode = WAL")
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(settings: Settings) -> sqlite3.Connection:
+    assert settings.path is not None
+    connection = sqlite3.connect(
+        settings.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=PREPARED
+    )
+    try:
+        connection.execute(f"PRAGMA synchronous = {settings.synchronous}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open_in_memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=PREPARED)
+    _prepare(connection)
+    migrate(connection)
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA temp_store = memory")
+    connection.create_function(CASEFOLD, 1, _casefold, deterministic=True)
+
+
+def _casefold(text: str | None) -> str | None:
+    return None if text is None else text.casefold()
