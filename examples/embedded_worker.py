@@ -5,8 +5,8 @@ Run it: python examples/embedded_worker.py
 
 import asyncio
 import tempfile
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from mainspring import Context, Mainspring

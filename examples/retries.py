@@ -4,6 +4,7 @@ Run it: python examples/retries.py
 """
 
 import asyncio
+from typing import Any
 
 from mainspring import Context, DeadLetter, JobFailed, JobHandle, Mainspring, Retry
 
@@ -23,7 +24,7 @@ async def hopeless(path: str) -> None:
     raise DeadLetter(f"{path} is no image, and never will be")
 
 
-async def show(job: JobHandle[object]) -> None:
+async def show(job: JobHandle[Any]) -> None:
     row = await job.get()
     for run in row.runs:
         print(f"  attempt {run.attempt} {run.outcome:<9} {run.error or run.note}")

@@ -36,7 +36,8 @@ async def _run(page: Path, shared: list[Block]) -> None:
 
 def _compiled(page: Path, block: Block, flags: int) -> types.CodeType:
     placed = "\n" * (block.line - 1) + block.code
-    return compile(placed, str(page), "exec", flags=flags, dont_inherit=True)
+    code: types.CodeType = compile(placed, str(page), "exec", flags=flags, dont_inherit=True)
+    return code
 
 
 def _is_program(block: Block) -> bool:

@@ -70,14 +70,13 @@ class Display:
 
 
 def _picture(total: int, ended: int, rate: float, counts: Mapping[str, int]) -> Group:
+    failing = counts["retrying"] + counts["failed"] + counts["dead"]
     line = Table.grid(padding=(0, 2))
     line.add_row(
-        ProgressBar(total=max(total, 1), completed=ended, width=40), f"{ended:,} of {total:,}", f"{rate:,.0f} jobs/s"
+        ProgressBar(total=max(total, 1), completed=ended, width=30),
+        f"{ended:,} of {total:,}",
+        f"{rate:,.0f} jobs/s",
+        Text(f"failures {failing:,}", style="yellow" if failing else "dim"),
     )
-    states = Text()
-    for name, count in counts.items():
-        if count or name in STYLES:
-            states.append(f"{name} {count:,}   ", style=STYLES.get(name, "") if count else "dim")
-    failing = counts["retrying"] + counts["failed"] + counts["dead"]
-    states.append(f"failures now {failing:,}", style="yellow" if failing else "dim")
+    states = Text("   ").join(Text(f"{name} {n:,}", style=STYLES.get(name, "")) for name, n in counts.items() if n)
     return Group(line, states)

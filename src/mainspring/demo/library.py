@@ -8,13 +8,20 @@ from __future__ import annotations
 import ast
 import hashlib
 import sysconfig
+import threading
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 LEAVE_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "lib2to3", "__pycache__"}
 """Not of the library itself, or full of files that are wrong on purpose."""
+
+_parsing = threading.Lock()
+"""Python 3.11 counts the depth of a tree per interpreter: `ast.parse` in two threads at once ends, now and then, in a
+SystemError (AST constructor recursion depth mismatch). The first run of this demo found it."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +48,19 @@ def lines_of(path: str) -> int:
 
 
 def docstrings_of(path: str) -> Docstrings:
-    tree = ast.parse((LIBRARY / path).read_bytes())
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    texts = [ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, kinds)]
+    source = (LIBRARY / path).read_bytes()
+    with _parsing:
+        tree = ast.parse(source)
+    texts = [ast.get_docstring(definition) for definition in _definitions(tree)]
     first = (ast.get_docstring(tree) or "").partition("\n")[0]
     return Docstrings(len(texts), sum(text is not None for text in texts), first)
+
+
+def _definitions(scope: ast.Module | Definition) -> Iterator[Definition]:
+    for statement in scope.body:
+        if isinstance(statement, Definition):
+            yield statement
+            yield from _definitions(statement)
 
 
 def unlucky(path: str) -> bool:

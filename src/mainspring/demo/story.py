@@ -30,6 +30,10 @@ KILL_AT = 0.3
 """Share of the jobs that have ended when the worker is killed."""
 
 
+class WorkersEnded(Exception):
+    """There is nobody left to do the work."""
+
+
 def main() -> int:
     """Run the demo; 0 where every check holds, 1 where one does not, 130 where it was interrupted."""
     console = Console(highlight=False, soft_wrap=True)
@@ -42,8 +46,9 @@ def main() -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("interrupted; the workers have been stopped")
         return 130
-    except TimeoutError:
-        console.print(f"[red]gave up after {LONGEST:.0f} s.[/] What the workers said is in {folder / 'workers.log'}")
+    except (TimeoutError, WorkersEnded) as error:
+        what = "the workers have ended" if isinstance(error, WorkersEnded) else f"not done after {LONGEST:.0f} s"
+        console.print(f"[red]{what}.[/] What they said is in {folder / 'workers.log'}")
         return 1
     _summary(console, checks, time.monotonic() - begun)
     _what_next(console, url, folder)
@@ -70,7 +75,7 @@ async def _run(console: Console, folder: Path) -> list[Check]:
 
 async def _play(app: Mainspring, plan: Plan, console: Console, folder: Path) -> Kill:
     from mainspring.demo.fleet import CONCURRENCY, PROCESSES, Fleet
-    from mainspring.demo.plan import CALLS, DELAY, ask_for_more, ask_for_work
+    from mainspring.demo.plan import ask_for_work
 
     console.print("[bold]Mainspring demo[/]: the files of this Python's standard library, hashed, counted and read.\n")
     with Display(console) as display:
@@ -79,19 +84,23 @@ async def _play(app: Mainspring, plan: Plan, console: Console, folder: Path) -> 
         display.tell(f"{len(plan.work):,} jobs stored in {time.monotonic() - begun:.2f} s, in {folder / 'jobs.db'}")
         async with Fleet(app, folder / "workers.log") as fleet:
             display.tell(f"{PROCESSES} worker processes started, {CONCURRENCY} jobs at once in each")
-            asking = asyncio.create_task(ask_for_more(plan))
+            asking = asyncio.create_task(_ask_for_more(plan, display))
             try:
                 kill = await _watch(app, plan, fleet, display)
                 await asking
-                display.tell(
-                    f"asked meanwhile: one job in {DELAY:g} s, one that must fail, and {CALLS} calls in a burst"
-                )
                 await _until_ended(app, plan, fleet, display, 1.0)
             finally:
                 asking.cancel()
                 await asyncio.gather(asking, return_exceptions=True)
             display.tell(f"all have ended; the workers stopped with exit code {await fleet.stop()}")
     return kill
+
+
+async def _ask_for_more(plan: Plan, display: Display) -> None:
+    from mainspring.demo.plan import CALLS, DELAY, ask_for_more
+
+    await ask_for_more(plan)
+    display.tell(f"asked meanwhile: one job in {DELAY:g} s, one that must fail, and {CALLS} calls in a burst")
 
 
 async def _watch(app: Mainspring, plan: Plan, fleet: Fleet, display: Display) -> Kill:
@@ -111,7 +120,7 @@ async def _until_ended(app: Mainspring, plan: Plan, fleet: Fleet, display: Displ
         if ended >= share * total:
             return
         if not fleet.alive:
-            raise TimeoutError("the workers have ended")
+            raise WorkersEnded
         await asyncio.sleep(LOOK)
 
 
