@@ -155,19 +155,19 @@ class Mainspring:
     def jobs(self) -> Jobs:
         from mainspring.admin import Jobs
 
-        return Jobs(lambda: self.client)
+        return Jobs(self)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
         from mainspring.admin import DeadLetters
 
-        return DeadLetters(lambda: self.client)
+        return DeadLetters(self)
 
     @cached_property
     def queues(self) -> Queues:
         from mainspring.admin import Queues
 
-        return Queues(lambda: self.client)
+        return Queues(self)
 
     # -- working ---------------------------------------------------------------------------------------------------
 

@@ -114,9 +114,9 @@ class Client:
         await self._ready()
         call = Call(request.to_job(self.clock.now()), request.max_wait)
         if request.within is None:
-            return self._handle(request, call.job, await self._puts.submit(call))
+            return self._handle(request, await self._puts.submit(call))
         [answer] = await self._joiner.put([call], request.within)
-        return self._handle(request, call.job, answer)
+        return self._handle(request, answer)
 
     async def enqueue_many(self, requests: Sequence[Request[R]], within: Any = None) -> list[JobHandle[R]]:
         """Store many calls, in order, in as few round trips as their size allows. Answers their handles, in order.
@@ -132,10 +132,7 @@ class Client:
         answers: list[Answer] = []
         for batch in _batches(calls):
             answers += await self._joiner.put(batch, within)
-        return [
-            self._handle(request, call.job, answer)
-            for request, call, answer in zip(requests, calls, answers, strict=True)
-        ]
+        return [self._handle(request, answer) for request, answer in zip(requests, answers, strict=True)]
 
     async def enqueue_named(
         self, name: str, input: Mapping[str, Any] | None = None, options: CallOptions | None = None
@@ -156,11 +153,11 @@ class Client:
         await self._ready()
         return await self.snapshots.request(name, input or {}, options or {})
 
-    def _handle(self, request: Request[R], job: Job, answer: Answer) -> JobHandle[R]:
+    def _handle(self, request: Request[R], answer: Answer) -> JobHandle[R]:
         if isinstance(answer, Exception):
             raise answer
-        created = answer.ask == job.ask and answer.created_at == job.created_at
-        return JobHandle(self._caller, answer.id, answer.task, request.decode or decode_any, created=created)
+        row, created = answer
+        return JobHandle(self._caller, row.id, row.task, request.decode or decode_any, created=created)
 
     def handle(self, id: str, task: str = "") -> JobHandle[Any]:
         """A handle of a job by its id. The result is validated where its task is known here."""

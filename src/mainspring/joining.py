@@ -32,8 +32,14 @@ class Call(NamedTuple):
     max_wait: int | None = None
 
 
-Answer = Job | Exception
-"""The row that holds the call now, without payload; or why there is none."""
+class Stored(NamedTuple):
+    """The row that holds the call now, without payload; and whether the call made it."""
+
+    row: Job
+    created: bool
+
+
+Answer = Stored | Exception
 
 
 class Joiner:
@@ -51,32 +57,41 @@ class Joiner:
         standing = _collapse(calls)
         pending = sorted(set(standing))
         answers: dict[int, Answer] = {}
+        in_doubt: set[int] = set()
         for lost_before in range(SWAPS):
             if lost_before:
                 await asyncio.sleep(random.uniform(0, min(0.002 * 2**lost_before, 0.1)))
             rows = await self._add([_standing_for(calls, standing, n) for n in pending], within)
-            pending = await self._join(calls, dict(zip(pending, rows, strict=True)), answers, within)
+            joined = self._join(calls, dict(zip(pending, rows, strict=True)), answers, in_doubt)
+            pending = await self._save(joined, answers, in_doubt, within)
             if not pending:
                 break
         for n in pending:
             answers[n] = Contended(
                 f"the key of job {calls[n].job.id} changed {SWAPS} times in a row. The call was not stored; try again."
             )
-        return [answers[n] for n in standing]
+        return [answers[n] if n == m else _shared(answers[n]) for m, n in enumerate(standing)]
 
-    async def _join(
-        self, calls: Sequence[Call], rows: dict[int, Job], answers: dict[int, Answer], within: Any
-    ) -> list[int]:
-        """Join the calls whose key was taken; answers which of them have to begin anew."""
+    def _join(
+        self, calls: Sequence[Call], rows: dict[int, Job], answers: dict[int, Answer], in_doubt: set[int]
+    ) -> dict[int, Job]:
+        """Answer the calls that need nothing more; what the others make of the rows that hold their keys."""
         now = self._clock.now()
         joined: dict[int, Job] = {}
         for n, row in rows.items():
             call = calls[n]
-            changed = None if row.ask == call.job.ask else states.join(row, ask_of(call.job), now, call.max_wait)
+            mine = row.ask == call.job.ask
+            changed = None if mine else states.join(row, ask_of(call.job), now, call.max_wait)
             if changed is None:
-                answers[n] = row
+                answers[n] = Stored(row, created=mine and n not in in_doubt)
             else:
                 joined[n] = changed
+        return joined
+
+    async def _save(
+        self, joined: dict[int, Job], answers: dict[int, Answer], in_doubt: set[int], within: Any
+    ) -> list[int]:
+        """Save what was joined; answers which calls have to begin anew."""
         if not joined:
             return []
         try:
@@ -84,8 +99,9 @@ class Joiner:
         except StoreUnavailable:
             if within is not None:
                 raise
+            in_doubt.update(joined)
             return list(joined)  # adding again tells which of them have landed
-        answers |= {n: row for n, row in zip(joined, saved, strict=True) if row is not None}
+        answers |= {n: Stored(row, created=False) for n, row in zip(joined, saved, strict=True) if row is not None}
         if within is None:
             await self._wake([row for row in saved if row is not None])
         return [n for n, row in zip(joined, saved, strict=True) if row is None]
@@ -110,6 +126,11 @@ class Joiner:
                 await self._store.wake(queue)
         except StoreError:
             pass  # a hint; polling is the truth
+
+
+def _shared(answer: Answer) -> Answer:
+    """The answer for a call for which another one stood."""
+    return answer._replace(created=False) if isinstance(answer, Stored) else answer
 
 
 def _collapse(calls: Sequence[Call]) -> list[int]:

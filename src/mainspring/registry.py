@@ -38,15 +38,17 @@ class Define:
     @overload
     def __call__(self, **options: Unpack[TaskOptions]) -> Define: ...
 
-    def __call__(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Task[Any, Any] | Define:
+    def __call__(self, *functions: Callable[..., Any], **options: Any) -> Task[Any, Any] | Define:
         """Define a task; see `TaskOptions`. The function's parameters are its input, validated at enqueue.
 
         Raises `DefinitionError` for anything that cannot work, and for a name that is taken.
         """
         known = cast(TaskOptions, {**self._options, **options})
-        if function is None:
+        if not functions:
             return Define(self._tasks, self._caller, known)
-        task: Task[Any, Any] = Task(function, self._caller, known)
+        if len(functions) > 1:
+            raise DefinitionError(f"a task of {len(functions)} functions. Expected one; options are given by name.")
+        task: Task[Any, Any] = Task(functions[0], self._caller, known)
         other = self._tasks.get(task.name)
         if other is not None:
             where = f"{other.__module__}.{other.__name__}"

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, TypedDict, TypeVar
+
+import msgspec
 
 from mainspring.core.codec import encode_value
 from mainspring.core.duration import Duration, instant, milliseconds
 from mainspring.core.ids import key_id, new_id
 from mainspring.core.inputs import check_key
-from mainspring.core.job import Ask, Job, Rule
+from mainspring.core.job import Ask, Frozen, Job, Rule
 from mainspring.core.naming import check_name, check_priority
 from mainspring.core.policy import Retry
 from mainspring.errors import DefinitionError, InputError, UnknownOption
@@ -72,8 +73,7 @@ _ELSEWHERE = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request(Generic[R]):
+class Request(Frozen, Generic[R], frozen=True, kw_only=True):
     """A validated call of a task that is not stored yet. Made by `task.job(...)`. Durations in ms."""
 
     task: str
@@ -89,10 +89,10 @@ class Request(Generic[R]):
     retry: dict[str, Any] | None = None
     timeout: int | None = None
     retention: int | None = None
-    meta: dict[str, str] = field(default_factory=dict)
+    meta: dict[str, str] = msgspec.field(default_factory=dict)
     origin: str = "call"
     within: Any = None
-    decode: Callable[[str | None], R] | None = field(default=None, compare=False)
+    decode: Callable[[str | None], R] | None = None
     """Reads a result; None where the task is not known here."""
 
     @property
@@ -118,7 +118,7 @@ class Request(Generic[R]):
 
     def with_options(self, options: CallOptions) -> Request[R]:
         """This request with what a call says. Raises `DefinitionError`, `UnknownOption`, `InputError`."""
-        return replace(self, **call_fields(options)) if options else self
+        return self.evolve(**call_fields(options)) if options else self
 
 
 def ask_of(job: Job) -> Ask:

@@ -73,7 +73,8 @@ def _assemble(
     handler: Callable[..., Any],
 ) -> Signature:
     parameters = signature.parameters
-    shown = [p for p in parameters.values() if p.name not in contexts]
+    kinds = {**fields, **({} if extras is None else {n: extras for n, p in parameters.items() if n not in fields})}
+    shown = [p.replace(annotation=kinds[p.name]) for p in parameters.values() if p.name not in contexts]
     by_place = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     return Signature(
         text=str(signature.replace(parameters=shown, return_annotation=inspect.Signature.empty)),

@@ -139,9 +139,12 @@ class Task(Generic[P, R]):
         return None if text == "null" else text
 
     def decode_result(self, text: str | None) -> R:
-        """The result that `text` carries. Raises `OutputError` where it no longer fits the annotation."""
+        """The result that `text` carries; None where there is none, whatever the annotation: the run was skipped, or
+        returned None, which was checked then. Raises `OutputError` where it no longer fits the annotation."""
+        if text is None:
+            return cast(R, None)
         try:
-            return cast(R, self._output.decode("null" if text is None else text))
+            return cast(R, self._output.decode(text))
         except InputError as e:
             raise OutputError(f"{e} It was stored by a version of the task that promised something else.") from e
 
