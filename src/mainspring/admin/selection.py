@@ -130,7 +130,8 @@ async def one_page(store: Store, selection: Selection, now: int) -> JobPage:
         page = await store.find(selection.query)
         return JobPage(tuple(page.jobs), page.cursor)
     wanted, found = selection.query.limit, list[Job]()
-    query = selection.query.evolve(limit=BATCH_ROWS)
+    stride = min(BATCH_ROWS, 4 * wanted + 20)
+    query = selection.query.evolve(limit=stride)
     while True:
         page = await store.find(query)
         places = [place for place, job in enumerate(page.jobs) if selection.holds(job, now)]
@@ -141,4 +142,4 @@ async def one_page(store: Store, selection: Selection, now: int) -> JobPage:
         found += [page.jobs[place] for place in places]
         if page.cursor is None or len(found) == wanted:
             return JobPage(tuple(found), page.cursor)
-        query = query.evolve(after=page.cursor, limit=BATCH_ROWS)
+        query = query.evolve(after=page.cursor, limit=stride)
