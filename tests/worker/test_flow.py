@@ -137,7 +137,7 @@ async def test_max_concurrency_over_several_workers(app: Mainspring) -> None:
     async with app.worker(concurrency=10), app.worker(concurrency=10):
         client = await app.connect()
         async with asyncio.timeout(20):
-            while (await app.jobs.count(state="completed")) < 100:
+            while (await app.jobs.count(status="completed")) < 100:
                 await client.store.wait(["default"], 0.05)
     assert most == 3
 
@@ -170,7 +170,7 @@ async def test_a_worker_of_some_tasks_leaves_the_others(app: Mainspring) -> None
     await app.enqueue_many([not_mine.job() for _ in range(2_000)])
     async with app.worker(tasks=["mine"]):
         await (await mine.enqueue()).result(timeout=10)
-    assert await app.jobs.count(state="pending", task="not-mine") == 2_000
+    assert await app.jobs.count(status="pending", task="not-mine") == 2_000
 
 
 async def test_queues_in_rotation(app: Mainspring) -> None:

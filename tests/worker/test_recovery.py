@@ -109,8 +109,9 @@ async def test_an_ask_during_a_vanished_run_is_what_runs_next(app: Mainspring) -
     while not (await crash(app, "job")):
         await asyncio.sleep(0)
     await job.enqueue(2)
+    await job.enqueue(3)
     async with app.worker():
-        await (await job.enqueue(3)).result(timeout=10)
+        await handle.result(timeout=10)
     assert ran[-1] == 3
     assert 1 not in ran
     row = await client.get(handle.id)

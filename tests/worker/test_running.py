@@ -142,7 +142,7 @@ async def test_steering_by_exceptions(app: Mainspring) -> None:
             await jobs["cancel"].result(timeout=10)
         with pytest.raises(JobFailed, match="hopeless"):
             await jobs["dead"].result(timeout=10)
-        await jobs["skip"].result(timeout=10)
+        assert await jobs["skip"].result(timeout=10) is None
         assert await jobs["snooze"].result(timeout=10) == "attempt 1"
         assert await jobs["after"].result(timeout=10) == "attempt 2"
     rows = {how: await job.get() for how, job in jobs.items()}
@@ -280,6 +280,6 @@ async def test_a_job_not_started_in_time_is_cancelled(app: Mainspring) -> None:
     job = await late.options(expires="1h").enqueue(2)
     async with app.worker():
         await job.result(timeout=10)
-    [expired] = (await app.jobs.list(state="cancelled")).jobs
+    [expired] = (await app.jobs.list(status="cancelled")).jobs
     assert expired.reason == "expired"
     assert ran == [2]

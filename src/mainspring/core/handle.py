@@ -58,12 +58,12 @@ class JobHandle(Generic[R]):
         self.created = created
 
     async def result(self, timeout: Duration | None = None) -> R:
-        """What the newest run of this job returned; waits until it has ended.
+        """What the newest run of this job returned; waits until it has ended. None where it was skipped.
 
         Raises `JobFailed`, `JobCancelled`, `ResultTimeout`, `JobNotFound` (its retention is over).
         """
         job = await self._caller.ended(self.id, timeout)
-        return self._decode(job.result)
+        return self._decode(job.result if job.has_result else None)
 
     async def status(self) -> str:
         """scheduled, pending, retrying, running, paused, completed, failed, dead or cancelled. Raises `JobNotFound`."""

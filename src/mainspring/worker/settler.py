@@ -86,21 +86,24 @@ class Settler:
         pending = list(range(len(writes)))
         back_off = FIRST_BACK_OFF
         while pending:
-            jobs = {n: made for n in pending if (made := self._apply(writes[n], n, answers)) is not None}
             try:
-                saved = await self._worker.store.save(list(jobs.values()))
+                pending = await self._try(writes, pending, answers)
             except StoreError as error:
-                emit("settle.retry", logging.WARNING, jobs=len(jobs), error=str(error))
+                emit("settle.retry", logging.WARNING, jobs=len(pending), error=str(error))
                 await asyncio.sleep(back_off)
                 back_off = min(back_off * 2, LONGEST_BACK_OFF)
-                pending = await self._after_failure(writes, list(jobs), answers)
-                continue
-            for n, row in zip(jobs, saved, strict=True):
-                if row is not None:
-                    answers[n] = self._accept(writes[n].hold, row)
-            pending = await self._refresh(writes, [n for n in jobs if n not in answers], answers)
+                pending = await self._after_failure(writes, [n for n in pending if n not in answers], answers)
         await self._tell([a for a in answers.values() if isinstance(a, Job)])
         return [answers[n] for n in range(len(writes))]
+
+    async def _try(self, writes: list[Write], pending: list[int], answers: dict[int, Answer]) -> list[int]:
+        """Save once what is `pending`; answers what somebody else has changed meanwhile, and is ours all the same."""
+        jobs = {n: made for n in pending if (made := self._apply(writes[n], n, answers)) is not None}
+        saved = await self._worker.store.save(list(jobs.values()))
+        for n, row in zip(jobs, saved, strict=True):
+            if row is not None:
+                answers[n] = self._accept(writes[n].hold, row)
+        return await self._refresh(writes, [n for n in jobs if n not in answers], answers)
 
     def _apply(self, write: Write, n: int, answers: dict[int, Answer]) -> Job | None:
         hold = write.hold
