@@ -179,7 +179,7 @@ class ModelStore(Store):
             self._drop(job.id)
         else:
             self.data.rows[job.id] = new
-        return bare(new)
+        return new.evolve(input=job.input, result=job.result)
 
     def _drop(self, id: str) -> None:
         del self.data.rows[id]

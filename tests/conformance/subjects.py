@@ -26,8 +26,8 @@ class Subject:
     name: str
     make: Callable[[Path, Clock], Store]
     """A fresh store in a folder of its own, not opened yet."""
-    snapshot: Callable[[Path], Callable[[], None]] | None = None
-    """Copies the data of the store in that folder; what it answers puts the copy back, under the open store."""
+    snapshot: Callable[[Store, Path], Callable[[], None]] | None = None
+    """Copies the data of that store, in that folder; what it answers puts the copy back, under the open store."""
     transaction: Callable[[Path], AbstractContextManager[Any]] | None = None
     """A caller's own open transaction, for `within`; it commits at the end of the block, an exception rolls it back."""
 
@@ -36,7 +36,7 @@ def _file(folder: Path) -> Path:
     return folder / "jobs.db"
 
 
-def _snapshot_file(folder: Path) -> Callable[[], None]:
+def _snapshot_file(store: Store, folder: Path) -> Callable[[], None]:
     copy = sqlite3.connect(":memory:")
     with closing(sqlite3.connect(_file(folder))) as live:
         live.backup(copy)
@@ -61,7 +61,17 @@ def _transaction(folder: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("COMMIT")
 
 
-MODEL = Subject("model", lambda folder, clock: ModelStore(clock))
+def _snapshot_model(store: Store, folder: Path) -> Callable[[], None]:
+    assert isinstance(store, ModelStore)
+    rows = dict(store.data.rows)
+
+    def restore() -> None:
+        store.data.rows = rows
+
+    return restore
+
+
+MODEL = Subject("model", lambda folder, clock: ModelStore(clock), snapshot=_snapshot_model)
 MEMORY = Subject("memory", lambda folder, clock: open_store("sqlite://:memory:", time=clock))
 FILE = Subject(
     "sqlite",

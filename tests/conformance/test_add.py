@@ -21,8 +21,9 @@ from tests.factory import BOOM, NOW, FakeClock, make_ask, make_job
 EVERYTHING = make_job(
     "all", state=State.FAILED, queue="q", task="send-email", priority=7, due=NOW + 5, claims=3, settled=2, token="tok",
     worker="w:1", started_at=NOW - 9, last_worker="w:0", last_started_at=NOW - 99, expires_at=NOW + 77,
-    origin="nightly", keyed=True, progress='{"percent":5}', input='{"to":"☃"}', result="[1]", key="k", rule="merge", ask="a",
-    first_asked_at=NOW, fingerprint="f", order=2**53, start_by=NOW, attempts=2, failed_at=NOW, error=BOOM, reason="r",
+    origin="nightly", keyed=True, progress='{"percent":5}', input='{"to":"☃"}', result="[1]", key="k", rule="merge",
+    ask="a", first_asked_at=NOW, fingerprint="f", order=2**53, start_by=NOW, attempts=2, failed_at=NOW, error=BOOM,
+    reason="r",
     has_result=True, again=make_ask("x"), retry={"max_attempts": 3}, timeout=5, retention=9, meta={"tenant": "é"},
 )  # fmt: skip
 
