@@ -88,19 +88,19 @@ class Supervisor:
     async def _keep(self, child: Child) -> int:
         """Start the child, and another one whenever it dies, until stopped."""
         loop = asyncio.get_running_loop()
-        code = 0
         while not self._stopping.is_set():
             begun = loop.time()
             await self._start(child)
             code = await self._ended(child)
             await self._lapse(child.id)
             if self._stopping.is_set():
-                break
+                # A child that is told to end before it can listen is ended by the signal itself; it held nothing yet.
+                return 0 if code in (0, -signal.SIGTERM) else 1
             child.restarts += 1
             emit("child.died", logging.ERROR, worker=child.id, exit_code=code, restarts=child.restarts)
             child.early_deaths = 0 if loop.time() - begun >= HEALTHY_AFTER else child.early_deaths + 1
             await self._pause(child.early_deaths)
-        return 0 if code == 0 else 1
+        return 0
 
     async def _pause(self, early_deaths: int) -> None:
         if early_deaths:
