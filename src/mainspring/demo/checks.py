@@ -12,8 +12,8 @@ from mainspring import Job, Mainspring, State
 from mainspring.demo.fleet import Kill
 from mainspring.demo.plan import CALLS, Plan
 
-LATE = 3_000
-"""ms that the delayed job and the killed worker's jobs may take to start. Usually it is a tenth of that."""
+LATE = 5_000
+"""ms that the delayed job and the killed worker's jobs may take to start. Usually it is a hundredth of that."""
 
 
 class Check(NamedTuple):

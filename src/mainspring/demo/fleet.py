@@ -92,9 +92,21 @@ class Fleet:
             return None
         # It stands still while we look, so what it holds now is what dies with it.
         os.kill(pid, signal.SIGSTOP)
+        while not _stands_still(pid):
+            await asyncio.sleep(0.001)
         held = frozenset(job.id for job in await self._app.jobs.list(status="running", worker=worker, limit=500))
         if not held:
             os.kill(pid, signal.SIGCONT)
             return None
         os.kill(pid, signal.SIGKILL)
         return Kill(worker, pid, self._app.clock.now(), held)
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether all its threads have stopped: on a busy machine a signal is on its way for milliseconds."""
+    threads = Path(f"/proc/{pid}/task")
+    try:
+        states = [stat.read_text().rpartition(")")[2].split()[0] for stat in threads.glob("*/stat")]
+    except OSError:
+        return False  # a thread that ended just now
+    return all(state in "Tt" for state in states)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import sysconfig
-import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +17,6 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 LEAVE_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "lib2to3", "__pycache__"}
 """Not of the library itself, or full of files that are wrong on purpose."""
-
-_parsing = threading.Lock()
-"""Python 3.11 counts the depth of a tree per interpreter: `ast.parse` in two threads at once ends, now and then, in a
-SystemError (AST constructor recursion depth mismatch). The first run of this demo found it."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +43,7 @@ def lines_of(path: str) -> int:
 
 
 def docstrings_of(path: str) -> Docstrings:
-    source = (LIBRARY / path).read_bytes()
-    with _parsing:
-        tree = ast.parse(source)
+    tree = ast.parse((LIBRARY / path).read_bytes())
     texts = [ast.get_docstring(definition) for definition in _definitions(tree)]
     first = (ast.get_docstring(tree) or "").partition("\n")[0]
     return Docstrings(len(texts), sum(text is not None for text in texts), first)

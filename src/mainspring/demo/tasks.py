@@ -30,9 +30,13 @@ def count_lines(path: str) -> int:
     return lines_of(path)
 
 
-@app.task(retry=quickly)
+@app.task(retry=Retry(max_attempts=10, backoff="fixed", initial_delay="100ms"))
 def extract_docstrings(path: str) -> Docstrings:
-    """What the docstrings of a file say."""
+    """What the docstrings of a file say.
+
+    Some failures here are not made up: in some releases of Python 3.11 and 3.12 two threads that parse at once (and to
+    format a traceback is to parse) now and then end in a SystemError (python/cpython#106905). Retries are for that.
+    """
     return docstrings_of(path)
 
 
