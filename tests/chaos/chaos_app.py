@@ -85,3 +85,20 @@ async def blocks_for_ever(ctx: Context) -> str:
         threading.Event().wait()
     trace("end", ctx)
     return "elsewhere"
+
+
+@app.task
+async def endless(ctx: Context) -> None:
+    trace("start", ctx)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        trace("end", ctx)
+
+
+@app.task
+async def blocks(ctx: Context, seconds: float) -> int:
+    trace("start", ctx)
+    threading.Event().wait(seconds)
+    trace("end", ctx)
+    return ctx.fence

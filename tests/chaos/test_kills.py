@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,32 @@ async def test_children_end_when_their_parent_is_killed(chaos: Fleet) -> None:
         fleet.parent.kill()
         fleet.parent.wait()
         await fleet.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "them to end", 20)
+
+
+async def test_a_cancel_from_another_process_reaches_a_running_handler(chaos: Fleet) -> None:
+    chaos.settings |= {"lease": 15, "beat": 5}
+    async with chaos as fleet:
+        [id] = await enqueue(fleet, ("endless", {}))
+        await fleet.until(lambda: _busy(fleet), "the run to begin")
+        app = Mainspring(fleet.url)
+        asked = time.monotonic()
+        assert await app.cancel(id)
+        await fleet.until(fleet.all_ended, "it to end", 4)  # the next beat is up to 5 s away
+        [job] = await fleet.store.get([id])
+        assert job is not None
+        assert job.state is State.CANCELLED
+        print(f"reached after {(fleet.steps()[-1].at - asked) * 1000:.0f} ms")
+        await app.close()
+        assert await fleet.end() == 0
+
+
+@pytest.mark.timeout(120)
+async def test_a_loop_blocked_for_forty_seconds_keeps_its_lease_with_the_defaults(chaos: Fleet) -> None:
+    chaos.settings |= {"lease": 15, "beat": 5, "poll": 5}
+    async with chaos as fleet:
+        [id] = await enqueue(fleet, ("blocks", {"seconds": 40}))
+        await fleet.until(fleet.all_ended, "it to end", 90)
+        [job] = await fleet.store.get([id])
+        assert job is not None
+        assert (job.claims, [run.outcome for run in job.runs]) == (1, ["succeeded"])
+        assert await fleet.end() == 0
