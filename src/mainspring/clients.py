@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from mainspring.client import Client, decode_any
@@ -55,7 +56,7 @@ class Clients:
     def wake_all(self) -> None:
         """Let every worker look at its queues, whatever loop it lives in. For tests: the time has moved."""
         for loop, client in list(self._clients.items()):
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(client.wake_queues)
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> Client:

@@ -17,7 +17,7 @@ from mainspring.core.handle import JobEvent
 from mainspring.core.job import Job
 from mainspring.errors import JobNotFound, StoreError, StoreUnavailable
 from mainspring.events import emit
-from mainspring.stores.base import BATCH_ROWS, Store
+from mainspring.stores.base import BATCH_ROWS, LogLine, Store
 
 SOON = 0.02
 INTERVAL = 1.0
@@ -82,10 +82,10 @@ class Hub:
                 job = await watch.look()
                 now = self._clock.now()
                 seen, status = status, states.status(job, now)
-                for line in await self._store.tail(id, seq):
-                    seq = line.seq
-                    data = {"level": line.level, "text": line.text, "claim": line.claim}
-                    yield JobEvent(kind="log", status=status, at=line.at, data=data)
+                while lines := await self._store.tail(id, seq):
+                    for line in lines:
+                        yield _said(line, status)
+                    seq = lines[-1].seq
                 if job.progress is not None and job.progress != progress:
                     progress = job.progress
                     yield JobEvent(kind="progress", status=status, at=now, data=decode_value(progress))
@@ -175,6 +175,11 @@ class Hub:
         for watches in self._watches.values():
             for watch in watches:
                 watch.tell(None, error)
+
+
+def _said(line: LogLine, status: str) -> JobEvent:
+    data = {"level": line.level, "text": line.text, "claim": line.claim}
+    return JobEvent(kind="log", status=status, at=line.at, data=data)
 
 
 def _facts(job: Job) -> dict[str, object]:

@@ -124,6 +124,8 @@ class Lock:
 
     async def acquire(self) -> int:
         """Take the lock, waiting as long as was said; answers the fence. Raises `LockHeld`."""
+        if self._renewal is not None:
+            raise LockHeld(f"lock {self.name!r} is held by this very object. Make another one to wait for it.")
         loop = asyncio.get_running_loop()
         end = loop.time() + self._wait / 1000
         while True:
@@ -134,10 +136,8 @@ class Lock:
             left = end - loop.time()
             if left <= 0:
                 holder = await self._locks.holder(self.name)
-                raise LockHeld(
-                    f"lock {self.name!r} is held by {holder}, and was for {humanize(self._wait)}. "
-                    "Wait longer (wait=...), or do without."
-                )
+                waited = f" after a wait of {humanize(self._wait)}" if self._wait else ""
+                raise LockHeld(f"lock {self.name!r} is held by {holder}{waited}. Wait (longer): wait=...")
             await asyncio.sleep(min(left, random.uniform(LOOK / 5, LOOK)))
         self.fence, self.lost, self._kept = fence, False, asked + self._ttl / 1000
         self._renewal = asyncio.create_task(self._renew(), name=f"mainspring-lock {self.name}")

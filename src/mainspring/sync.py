@@ -41,7 +41,12 @@ class Sync:
         async def call() -> T:
             return await function(*args, **kwargs)
 
-        return asyncio.run_coroutine_threadsafe(call(), self._running_loop()).result()
+        future = asyncio.run_coroutine_threadsafe(call(), self._running_loop())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # Ctrl-C while waiting: the call is given up too
+            raise
 
     def __getattr__(self, name: str) -> Any:
         """The same attribute of the app, its coroutine functions made synchronous: `app.sync.enqueue(...)`."""

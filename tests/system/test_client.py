@@ -350,3 +350,31 @@ async def test_the_clock_moves_the_whole_app(app: Mainspring, clock: FakeClock) 
     await clock.advance("1d 1h")
     assert app.clock.now() - before == 25 * 3_600_000 == clock.now() - before
     assert await (await app.connect()).store.time() == clock.now()
+
+
+async def test_a_worker_follows_the_clock(app: Mainspring, clock: FakeClock) -> None:
+    @app.task
+    async def work(n: int) -> int:
+        return 2 * n
+
+    handle = await work.options(delay="3h").enqueue(21)
+    async with app.worker():
+        assert await handle.status() == "scheduled"
+        await clock.advance("3h")
+        assert await handle.result(timeout=10) == 42
+
+
+async def test_events_hold_every_log_line(app: Mainspring) -> None:
+    @app.task
+    def work() -> str:
+        return ""
+
+    handle = await work.enqueue()
+    [job] = await claim(app)
+    client = await app.connect()
+    for first in (0, 500, 1_000):
+        lines = [LogLine(job.id, 1, n, "info", str(n)) for n in range(first, first + 500)]
+        await client.store.append(lines, keep=2_000)
+    await settle(app, job)
+    texts = [event.data["text"] async for event in handle.events() if event.kind == "log"]
+    assert texts == [str(n) for n in range(1_500)]

@@ -265,6 +265,20 @@ def test_handlers_that_cannot_be_tasks() -> None:
     assert app.tasks == {}
 
 
+@pytest.mark.parametrize("option", ["idempotency_key", "unique", "debounce"])
+def test_a_key_function_of_something_else(option: str) -> None:
+    app = Mainspring("sqlite://:memory:")
+
+    def key(usr: str) -> str:
+        return usr
+
+    options: Any = {option: Debounce(1, key=key) if option == "debounce" else key}
+    with pytest.raises(DefinitionError, match=r"of task 'index': it takes usr\. .*some or all of \(user, revision\)"):
+
+        @app.task(**options)
+        def index(user: str, revision: int) -> None: ...
+
+
 def test_a_name_is_one_task() -> None:
     app = Mainspring("sqlite://:memory:")
 

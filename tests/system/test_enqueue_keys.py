@@ -150,6 +150,15 @@ def test_eight_processes_enqueue_the_same_keys_at_once(tmp_path: Path) -> None:
     app.sync.close()
 
 
+async def test_a_key_function_takes_what_it_names_defaults_included(app: Mainspring) -> None:
+    @app.task(idempotency_key=lambda user, plan: f"{user}/{plan}")
+    def charge(user: str, amount: int, plan: str = "free") -> None: ...
+
+    job = await (await charge.enqueue("u1", 5)).get()
+    assert job.key == "u1/free"
+    assert job.input == '{"user":"u1","amount":5}'
+
+
 # -- SKIP ------------------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +216,7 @@ async def test_a_thousand_unique_calls_at_once_are_one_job_even_where_a_finished
 async def test_a_burst_is_one_run_of_the_newest_input_a_window_after_the_last_call(
     app: Mainspring, clock: FakeClock
 ) -> None:
-    @app.task(debounce=Debounce("10s", key=lambda user, **_: user))
+    @app.task(debounce=Debounce("10s", key=lambda user: user))
     def index(user: str, revision: int) -> None: ...
 
     for revision in range(5):

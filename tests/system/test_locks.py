@@ -91,16 +91,17 @@ async def test_an_error_in_the_block_is_not_hidden_by_a_lost_lock(app: Mainsprin
 async def test_waiting_for_a_lock(app: Mainspring) -> None:
     holder = app.locks.lock("report")
     await holder.acquire()
-    waiting = asyncio.ensure_future(app.locks.lock("report", wait="10s").acquire())
+    next_one = app.locks.lock("report", wait="10s")
+    waiting = asyncio.ensure_future(next_one.acquire())
     for _ in range(5):
         await asyncio.sleep(0)
     await holder.release()
     assert await waiting > holder.fence
     with pytest.raises(LockHeld):
         await app.locks.lock("report", wait="50ms").acquire()
-    for task in asyncio.all_tasks():
-        if task.get_name() == "mainspring-lock report":
-            task.cancel()
+    with pytest.raises(LockHeld, match="this very object"):
+        await next_one.acquire()
+    assert await next_one.release()
 
 
 async def test_a_held_lock_is_renewed_in_the_background(clock: FakeClock) -> None:

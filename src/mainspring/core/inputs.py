@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mainspring.core.codec import decode_value, encode_value
 from mainspring.core.shape import Shape
 from mainspring.core.signature import Signature
-from mainspring.errors import InputError
+from mainspring.errors import DefinitionError, InputError
 
 
 class Inputs:
@@ -46,9 +47,15 @@ class Inputs:
         fields = self._shape.decode(encode_value(known, self._what))
         return {**fields, **self._extras.decode(encode_value(unknown, self._what))}
 
-    def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values with the defaults of what was left out."""
-        return {**self._signature.defaults, **values}
+    def key(self, function: KeyFunction, values: Mapping[str, Any], what: str) -> str:
+        """The key that a task's function makes of the arguments, defaults included. Raises `InputError`."""
+        complete = {**self._signature.defaults, **values}
+        given = complete if function.names is None else {name: complete[name] for name in function.names}
+        try:
+            key = function.call(**given)
+        except Exception as e:
+            raise InputError(f"{what} raised {type(e).__name__}: {e}. Nothing was stored.") from e
+        return check_key(key, what)
 
     def essential(self, values: Mapping[str, Any]) -> set[str]:
         """The names of what differs from its default: what makes a call the call it is."""
@@ -85,13 +92,34 @@ class Inputs:
         return known, {name: value for name, value in given.items() if name not in fields}
 
 
-def call_key(function: Callable[..., object], values: Mapping[str, Any], what: str) -> str:
-    """The key that a task's function makes of its arguments. Raises `InputError` for anything but text."""
+class KeyFunction(NamedTuple):
+    """A function of some of a task's arguments, or of all."""
+
+    call: Callable[..., object]
+    names: tuple[str, ...] | None
+    """What to give it; None: everything."""
+
+
+def key_function(function: Callable[..., object], signature: Signature, what: str) -> KeyFunction:
+    """How to call `function` with a task's arguments by name: it takes those it names, or all by `**`.
+
+    Raises `DefinitionError` where it wants something that the task has not.
+    """
     try:
-        key = function(**values)
-    except Exception as e:
-        raise InputError(f"{what} raised {type(e).__name__}: {e}. Nothing was stored.") from e
-    return check_key(key, what)
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return KeyFunction(function, None)  # a builtin that does not tell; the call will
+    if signature.extras is not None or any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return KeyFunction(function, None)
+    wanted = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    strange = [p.name for p in wanted if p.kind is p.POSITIONAL_ONLY or p.name not in signature.fields]
+    needed = [name for name in strange if any(p.name == name and p.default is p.empty for p in wanted)]
+    if needed:
+        raise DefinitionError(
+            f"bad {what}: it takes {', '.join(needed)}. Expected a function of arguments of the task, by name: "
+            f"some or all of ({', '.join(signature.fields)})."
+        )
+    return KeyFunction(function, tuple(p.name for p in wanted if p.name not in strange))
 
 
 def check_key(key: object, what: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, Unpack, cast
 
 from mainspring.core.codec import decode_value
 from mainspring.core.handle import Caller, JobHandle
-from mainspring.core.inputs import Inputs, call_key
+from mainspring.core.inputs import Inputs, KeyFunction, key_function
 from mainspring.core.job import Rule
 from mainspring.core.options import TaskOptions, check_options
 from mainspring.core.request import CallOptions, Request
@@ -39,6 +39,9 @@ class Task(Generic[P, R]):
         self._signature = signature
         self._inputs = Inputs(signature, settings.name)
         self._output = Shape.of(signature.returns, f"result of task {settings.name!r}")
+        self._key_function: KeyFunction | None = None
+        if settings.key is not None and settings.rule is not None:
+            self._key_function = key_function(settings.key, signature, _key_name(settings.rule, settings.name))
         self.function = function
         self.handler: Callable[..., Any] = by_keyword(function, signature)
         """The function, to be called with keywords."""
@@ -106,10 +109,8 @@ class Task(Generic[P, R]):
         )
 
     def _key(self, rule: Rule, values: dict[str, Any], text: str) -> str:
-        function = self._settings.key
-        if function is not None:
-            what = {"once": "idempotency_key", "skip": "unique key", "merge": "debounce key"}[rule]
-            return call_key(function, self._inputs.complete(values), f"{what} of task {self.name!r}")
+        if self._key_function is not None:
+            return self._inputs.key(self._key_function, values, _key_name(rule, self.name))
         return "" if rule == "merge" else self._digest(values, text)
 
     def _digest(self, values: dict[str, Any], text: str) -> str:
@@ -191,3 +192,7 @@ class Call(Generic[P, R]):
     def job(self, *args: P.args, **kwargs: P.kwargs) -> Request[R]:
         """As `task.job`, with these options."""
         return self._task.job(*args, **kwargs).with_options(self._options)
+
+
+def _key_name(rule: Rule, task: str) -> str:
+    return {"once": "idempotency_key", "skip": "unique key", "merge": "debounce key"}[rule] + f" of task {task!r}"
