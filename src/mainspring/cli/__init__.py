@@ -6,8 +6,6 @@ Exit codes: 0 done; 1 it failed, or what was named does not exist; 2 wrong use; 
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
@@ -51,9 +49,4 @@ app.add_typer(queues.commands, name="queues")
 
 def main() -> None:
     """The entry point `mainspring`."""
-    try:
-        app(prog_name="mainspring")
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python flushes once more at exit: let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    app(prog_name="mainspring")

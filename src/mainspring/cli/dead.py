@@ -81,7 +81,7 @@ def retry_all(filters: JobFilters, yes: YesOption = False, app: AppOption = None
     chosen: Any = filters
 
     async def command(found: Mainspring) -> None:
-        confirm(f"Retry {await found.dead_letters.count(**chosen)} dead letters?", yes)
+        confirm(f"Retry dead letters: {await found.dead_letters.count(**chosen)}?", yes)
         say(f"{await found.dead_letters.retry_all(**chosen)} retried")
 
     run(app, command)
@@ -101,8 +101,8 @@ def purge(
     chosen: Any = filters
 
     async def command(found: Mainspring) -> None:
-        aged = "" if older_than is None else f", of which those older than {older_than},"
-        confirm(f"Erase {await found.dead_letters.count(**chosen)} dead letters{aged} for good?", yes)
+        aged = "" if older_than is None else f" (those older than {older_than})"
+        confirm(f"Erase dead letters for good: {await found.dead_letters.count(**chosen)}{aged}?", yes)
         say(f"{await found.dead_letters.purge(older_than, **chosen)} erased")
 
     run(app, command)

@@ -80,26 +80,26 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], whole: 
     """A table, or lines. Columns named in `whole` are never cut or folded."""
     if not on_terminal():
         for row in rows:
-            typer.echo("\t".join(clean(_plain(cell)) for cell in row))
+            typer.echo("\t".join(_text(cell) for cell in row))
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, no_wrap=column in whole, overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(cell) for cell in row))
+        table.add_row(*(_styled(cell) for cell in row))
     Console(highlight=False).print(table)
 
 
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:
     """Name and value, line by line, but for what is empty; nothing is folded."""
-    given = [(name, value) for name, value in fields if _plain(value)]
+    given = [(name, value) for name, value in fields if _text(value)]
     console = Console(highlight=False, soft_wrap=True)
     width = max((len(name) for name, _ in given), default=0) + 2
     for name, value in given:
         if on_terminal():
-            console.print(Text(name.ljust(width), style="bold") + _cell(value))
+            console.print(Text.assemble((name.ljust(width), "bold"), _styled(value)))
         else:
-            typer.echo(f"{name}\t{clean(_plain(value))}")
+            typer.echo(f"{name}\t{_text(value)}")
 
 
 def print_block(title: str, text: str) -> None:
@@ -125,14 +125,17 @@ class When:
     def shown(self) -> str:
         if self.at is None:
             return ""
-        age = self.age()
+        age = _age(self.at, self.now)
         return age if self.short else f"{datetime.fromtimestamp(self.at / 1000):%Y-%m-%d %H:%M:%S} ({age})"
 
-    def age(self) -> str:
-        assert self.at is not None
-        length = abs(self.now - self.at)
-        text = humanize(length) if length < 1_000 else humanize(length // 1_000 * 1_000)
-        return f"{text} ago" if self.at <= self.now else f"in {text}"
+    def __str__(self) -> str:
+        return self.shown() if on_terminal() else self.plain()
+
+
+def _age(at: int, now: int) -> str:
+    length = abs(now - at)
+    text = humanize(length if length < 1_000 else length // 1_000 * 1_000)
+    return f"{text} ago" if at <= now else f"in {text}"
 
 
 def clean(text: str) -> str:
@@ -140,12 +143,10 @@ def clean(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _plain(cell: object) -> str:
-    if isinstance(cell, When):
-        return cell.plain()
-    return "" if cell is None else str(cell)
+def _text(cell: object) -> str:
+    return "" if cell is None else clean(str(cell))
 
 
-def _cell(cell: object) -> Text:
-    text = clean(cell.shown() if isinstance(cell, When) else _plain(cell))
+def _styled(cell: object) -> Text:
+    text = _text(cell)
     return Text(text, style=COLOURS.get(text, ""))

@@ -50,8 +50,10 @@ def _remarks(stats: QueueStats, now: int) -> list[str]:
     if stats.is_paused:
         remarks.append("paused" + (f" ({stats.pause_reason})" if stats.pause_reason else ""))
     for task, until in stats.throttled.items():
-        remarks.append(f"{task} held {'until resumed' if until is None else When(until, now, short=True).shown()}")
-    if stats.no_handler:
+        remarks.append(f"{task} is held" + ("" if until is None else f", ends {When(until, now, short=True)}"))
+    if stats.waiting and not stats.workers:
+        remarks.append("no worker")
+    elif stats.no_handler:
         remarks.append(f"no handler: {', '.join(stats.no_handler)}")
     return remarks
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -28,9 +29,18 @@ def find_app(name: str | None) -> Mainspring:
     if not name:
         fail("no app. Expected --app module:app (or the URL of its store), or the variable MAINSPRING_APP.", 2)
     try:
-        return Mainspring(name) if "://" in name else locate_app(name)
+        return _app_on(name) if "://" in name else locate_app(name)
     except MainspringError as error:
         fail(str(error), exit_code(error))
+
+
+def _app_on(url: str) -> Mainspring:
+    """An app without tasks. A store that is only looked at is not to come into being by a slip in its name."""
+    app = Mainspring(url)
+    path = url.removeprefix("sqlite:///").partition("?")[0]
+    if path != url and not Path(path).exists():
+        raise DefinitionError(f"no database at {str(Path(path).absolute())!r}. Expected one that an app has made.")
+    return app
 
 
 def run(name: str | None, command: Callable[[Mainspring], Awaitable[T]]) -> T:

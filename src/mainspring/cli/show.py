@@ -38,7 +38,7 @@ def _detail(job: Job, now: int) -> str:
     if job.cancelling is not None:
         return f"is asked to end: {job.cancelling}"
     if job.state == "waiting" and job.due_at > now:
-        return f"due {When(job.due_at, now, short=True).shown()}" + (f"; {error}" if error else "")
+        return f"due {When(job.due_at, now, short=True)}" + (f"; {error}" if error else "")
     if job.state == "running":
         return f"on {job.worker}"
     return ": ".join(part for part in (job.reason, error) if part)

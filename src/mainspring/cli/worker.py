@@ -44,7 +44,10 @@ def worker(
         fail(f"{chosen!r} names a store. Expected module:app, for a worker must know the tasks.", 2)
     found = find_app(chosen)
     try:
-        found.worker(**settings)  # what is wrong with the settings shows here, and not once in each child
+        found.worker(**settings)  # what is wrong with the settings shows here, and not in each child, for ever
+    except MainspringError as error:
+        fail(str(error), 2)
+    try:
         supervisor = Supervisor(found, str(chosen), processes, settings | {"log_level": log_level.upper()})
         code = asyncio.run(supervisor.run())
     except MainspringError as error:

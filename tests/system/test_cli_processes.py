@@ -1,0 +1,157 @@
+"""The command line as real processes: a worker from start to SIGTERM, a terminal, a pipe that is closed early."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mainspring import JobFailed, Mainspring
+from tests.factory import make_job
+from tests.system.cli_shop import Shop
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+async def enqueue(app: Mainspring, *names: str) -> list[str]:
+    """Store calls by name; the worker has told the store of its tasks."""
+    return [(await app.enqueue("send", {"to": name})).id for name in names]
+
+
+@pytest.mark.parametrize(("processes", "stop"), [(1, signal.SIGTERM), (2, signal.SIGINT)])
+def test_a_worker_runs_jobs_until_it_is_told_to_stop(shop: Shop, processes: int, stop: signal.Signals) -> None:
+    enqueued = shop.start("enqueue", "send", '{"to": "the first"}')
+    first = enqueued.communicate(timeout=30)[0].strip()
+    worker = shop.start("worker", "shop:app", "--processes", str(processes), "--grace", "2s")
+    try:
+
+        async def use(app: Mainspring) -> None:
+            assert await app.job(first).result(timeout=30) == "sent to the first"
+            good, bad = await enqueue(app, "Ada", "nobody")
+            assert await app.job(good).result(timeout=30) == "sent to Ada"
+            with pytest.raises(JobFailed, match="no such"):
+                await app.job(bad).result(timeout=30)
+            assert [line.text for line in await app.jobs.logs(good)] == ["sending to Ada"]
+            while (stats := await app.queues.stats("emails")).workers < processes:
+                pass  # the others are still starting
+            assert stats.no_handler == ()
+
+        shop.call(use)
+        worker.send_signal(stop)
+        _, told = worker.communicate(timeout=30)
+    finally:
+        worker.kill()
+        worker.communicate()
+
+    assert worker.returncode == 0, told
+    assert told.count("worker.stopped") == processes, told
+    assert "Traceback" not in told
+
+
+def test_a_stop_ends_a_handler_that_would_go_on_and_its_job_goes_back(shop: Shop) -> None:
+    enqueued = shop.start("enqueue", "endless")
+    id = enqueued.communicate(timeout=30)[0].strip()
+    worker = shop.start("worker", "--grace", "100ms", "--log-level", "warning")
+    try:
+
+        async def until_running(app: Mainspring) -> None:
+            async for event in app.events(id):
+                if event.status == "running":
+                    return
+
+        shop.call(until_running)
+        worker.send_signal(signal.SIGTERM)
+        _, told = worker.communicate(timeout=30)
+    finally:
+        worker.kill()
+        worker.communicate()
+
+    assert (worker.returncode, told) == (0, "")
+
+    async def look(app: Mainspring) -> tuple[str, list[str]]:
+        job = await app.get(id)
+        return await app.status(id), [run.outcome for run in job.runs]
+
+    assert shop.call(look) == ("pending", ["released"])
+
+
+def test_a_worker_that_cannot_start_says_why_and_starts_no_child(shop: Shop) -> None:
+    worker = shop.start("worker", "shop:app", "--tasks", "nothing")
+    out, told = worker.communicate(timeout=30)
+    assert (worker.returncode, out) == (2, "")
+    assert told.startswith("error: unknown task: 'nothing'")
+    assert not (shop.folder / "shop.db").exists()
+
+
+def test_a_module_that_fails_shows_where(shop: Shop) -> None:
+    (shop.folder / "broken.py").write_text("1 / 0\n")
+    command = shop.start("jobs", "list", "--app", "broken:app")
+    _, told = command.communicate(timeout=30)
+    assert command.returncode == 1
+    assert 'broken.py", line 1' in told
+    assert "ZeroDivisionError" in told
+
+
+def on_terminal(shop: Shop, *args: str, typed: str = "") -> tuple[int, str]:
+    """A command on a terminal of 160 columns, and what is seen there."""
+    ours, theirs = pty.openpty()
+    command = shop.start(*args, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    seen = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            seen += chunk
+    except OSError:
+        pass  # the terminal is closed: the command has ended
+    finally:
+        os.close(ours)
+    return command.wait(timeout=30), seen.decode()
+
+
+def test_a_terminal_gets_tables_and_questions(shop: Shop) -> None:
+    async def add(app: Mainspring) -> str:
+        now = app.clock.now()
+        job = make_job(task="send", queue="emails", due=now + 3_600_500, created_at=now)
+        await (await app.connect()).store.add([job])
+        return job.id
+
+    id = shop.call(add)
+
+    code, seen = on_terminal(shop, "jobs", "list")
+    assert code == 0
+    assert "status" in seen, "no header"
+    assert id in seen, "the id is cut"
+    assert "due in 1h" in seen or "due in 59m" in seen
+    assert "no jobs" in on_terminal(shop, "dead", "list")[1]
+
+    code, seen = on_terminal(shop, "jobs", "cancel", "--task", "send", typed="n\n")
+    assert (code, "Cancel all jobs whose task is send?" in seen) == (1, True)
+    code, seen = on_terminal(shop, "jobs", "cancel", "--task", "send", typed="y\n")
+    assert (code, "1 cancelled" in seen) == (0, True)
+
+
+def test_a_reader_that_has_seen_enough_is_not_complained_of(shop: Shop) -> None:
+    async def add(app: Mainspring) -> None:
+        store = (await app.connect()).store
+        for _ in range(4):
+            await store.add([make_job(created_at=1) for _ in range(500)])
+
+    shop.call(add)
+    command = shop.start("jobs", "list", "--limit", "2000", stdout=subprocess.PIPE)
+    assert command.stdout is not None
+    assert command.stdout.readline()
+    command.stdout.close()
+    assert command.stderr is not None
+    assert command.stderr.read() == ""
+    command.stderr.close()
+    assert command.wait(timeout=30) in (0, 1)
