@@ -95,7 +95,7 @@ async def measure(folder: Path, rows: int) -> list[float]:
 
 async def main(rows: list[int], folder: str | None) -> None:
     print(
-        f"{'rows':>10} {'add/s':>9} {'cycle/s':>9}   {'add':>6} {'claim':>6} {'empty':>6} {'get':>6} {'find 50':>8}  (us)"
+        f"{'rows':>10} {'add/s':>9} {'cycle/s':>9}   {'add':>6} {'claim':>6} {'empty':>6} {'get':>6} {'find 50':>8} us"
     )
     with tempfile.TemporaryDirectory(dir=folder) as place:
         for count in rows:

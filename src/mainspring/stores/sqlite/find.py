@@ -72,7 +72,7 @@ def _source(state: State, jobs: int) -> tuple[str, str]:
         return f"mainspring_jobs {index}", "state = 'waiting'"
     return (
         "mainspring_jobs INDEXED BY mainspring_resting",
-        f"state NOT IN ('waiting', 'running') AND state = '{state.value}'",
+        f"state <> 'waiting' AND state <> 'running' AND state = '{state.value}'",
     )
 
 

@@ -10,7 +10,7 @@ from mainspring.stores.sqlite.jobs import erase
 from mainspring.stores.sqlite.transaction import ask, transaction
 
 _EXPIRED = """FROM mainspring_jobs INDEXED BY mainspring_expiring
-    WHERE expires_at IS NOT NULL AND state NOT IN ('waiting', 'running', 'paused') AND expires_at <= ?1"""
+    WHERE expires_at IS NOT NULL AND expires_at <= ?1 AND state NOT IN ('waiting', 'running', 'paused')"""
 
 DUE = f"""
     SELECT EXISTS (SELECT 1 {_EXPIRED})

@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import DecodeError, ValidationError, convert
+
 from mainspring.core.codec import decode_body, encode_body
-from mainspring.core.job import Job, State
+from mainspring.core.job import SCHEMA, Job
+from mainspring.errors import StoreUnusable
+from mainspring.stores.sqlite.transaction import decode_json
 
 HEADER = (
     "id", "task", "queue", "state", "priority", "due_at", "version", "token", "claims", "settled", "worker",
@@ -21,10 +25,9 @@ JOB = f"json_array({', '.join(f'jobs.{name}' for name in (*HEADER, 'body'))})"
 """A job without its payload, of a table named `jobs`, for `read_job`."""
 JOB_WITH_PAYLOAD = f"{JOB[:-1]}, payloads.input, payloads.result)"
 
-_STATES = {state.value: state for state in State}
-_PLACE = {name: place for place, name in enumerate(HEADER)}
-_STATE, _KEYED, _BODY = _PLACE["state"], _PLACE["keyed"], len(HEADER)
-QUEUE, TASK, ORIGIN, KEYED = (_PLACE[name] for name in ("queue", "task", "origin", "keyed"))
+_FIELDS = (*HEADER, "body", "input", "result")
+QUEUE, TASK, ORIGIN, KEYED = (HEADER.index(name) for name in ("queue", "task", "origin", "keyed"))
+"""Where these stand in a row."""
 
 
 def new_row(job: Job) -> tuple[Any, ...]:
@@ -53,10 +56,15 @@ def changed_row(job: Job) -> tuple[Any, ...]:
 
 
 def read_job(row: Sequence[Any]) -> Job:
-    """The job of a decoded `JOB` or `JOB_WITH_PAYLOAD`. Raises `StoreUnusable` for a body that is none."""
-    header = dict(zip(HEADER, row, strict=False))
-    header["state"] = _STATES[row[_STATE]]
-    header["keyed"] = bool(row[_KEYED])
-    if len(row) > _BODY + 1:
-        header["input"], header["result"] = row[_BODY + 1], row[_BODY + 2]
-    return Job(**header, **decode_body(row[_BODY]))
+    """The job of a decoded `JOB` or `JOB_WITH_PAYLOAD`. Raises `StoreUnusable` for a row that is no job."""
+    # Header and body in one conversion: 3 us; the codec's way, with keyword arguments of two dicts, takes 8 us.
+    fields = dict(zip(_FIELDS, row, strict=False))
+    body = fields.pop("body")
+    fields["keyed"] = row[KEYED] == 1
+    try:
+        job = convert(fields | decode_json(body), Job)
+    except (DecodeError, ValidationError) as e:
+        raise StoreUnusable(
+            f"the stored job {row[0]!r} cannot be read: {e}. Restore the database from a backup."
+        ) from e
+    return job if job.schema <= SCHEMA else job.evolve(**decode_body(body))

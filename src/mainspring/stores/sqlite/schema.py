@@ -54,14 +54,12 @@ _FIRST = (
     """
     CREATE INDEX mainspring_running ON mainspring_jobs (task, queue, due_at)
     WHERE state = 'running'""",
-    # find: the dead, the failed, the paused, the completed.
+    # find: the dead, the failed, the paused, the completed; within a state by seq.
     """
-    CREATE INDEX mainspring_resting ON mainspring_jobs (state, seq)
-    WHERE state NOT IN ('waiting', 'running')""",
-    # purge.
-    """
-    CREATE INDEX mainspring_expiring ON mainspring_jobs (expires_at)
-    WHERE expires_at IS NOT NULL AND state NOT IN ('waiting', 'running', 'paused')""",
+    CREATE INDEX mainspring_resting ON mainspring_jobs (state)
+    WHERE state <> 'waiting' AND state <> 'running'""",
+    # purge. No job that is alive has this time.
+    "CREATE INDEX mainspring_expiring ON mainspring_jobs (expires_at) WHERE expires_at IS NOT NULL",
     # Apart from the jobs, so that a transition never rewrites 256 KB of input.
     "CREATE TABLE mainspring_payloads (seq INTEGER PRIMARY KEY, input TEXT, result TEXT)",
     """

@@ -70,6 +70,7 @@ class SQLiteStore(Store):
         return other
 
     async def time(self) -> int:
+        self._connections()
         return self._time()
 
     # -- jobs --------------------------------------------------------------------------------------------------
