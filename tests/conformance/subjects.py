@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mainspring.stores import open_store
 from mainspring.stores.base import Store
 from tests.conformance.model import ModelStore
@@ -80,3 +82,6 @@ FILE = Subject(
     transaction=_transaction,
 )
 SUBJECTS = (MODEL, MEMORY, FILE)
+
+on_real_stores = pytest.mark.parametrize("subject", [s for s in SUBJECTS if s is not MODEL], ids=lambda s: s.name)
+"""For tests of load, which would only show that dicts are slow."""

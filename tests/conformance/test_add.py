@@ -15,7 +15,7 @@ from mainspring.core.policy import Policy
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import BATCH_ROWS, Query, Store
 from tests.conformance.bench import Bench
-from tests.conformance.subjects import SUBJECTS
+from tests.conformance.subjects import SUBJECTS, on_real_stores
 from tests.factory import BOOM, NOW, FakeClock, make_ask, make_job
 
 EVERYTHING = make_job(
@@ -93,6 +93,7 @@ async def test_two_tasks_with_the_same_key_text_do_not_meet(bench: Bench) -> Non
     assert [r.task for r in rows] == ["t", "u"]
 
 
+@on_real_stores
 async def test_a_key_holds_against_30_000_later_jobs(bench: Bench) -> None:
     """A count cap, or any trimming, never touches a keyed job."""
     key = key_id("t", "call", "payment-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,16 @@ async def test_calls_after_close_say_so(subject: Subject, tmp_path: Path, clock:
     store = subject.make(tmp_path, clock)
     await store.open()
     await store.close()
-    calls = [store.time(), store.add([make_job()]), store.get(["a"]), store.count(Query()), store.purge(NOW, 1)]
+    calls: list[Callable[[], Awaitable[object]]] = [
+        store.time,
+        lambda: store.add([make_job()]),
+        lambda: store.get(["a"]),
+        lambda: store.count(Query()),
+        lambda: store.purge(NOW, 1),
+    ]
     for call in calls:
         with pytest.raises(StoreUnavailable):
-            await call
+            await call()
 
 
 async def test_a_clone_shares_the_data_and_not_its_life(store: Store, bench: Bench) -> None:
