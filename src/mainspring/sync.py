@@ -2,7 +2,7 @@
 
 job = app.sync(send_email.enqueue, to="a@b.c")
 app.sync(job.result, timeout=10)
-app.sync.jobs.list(state="dead")
+app.sync.jobs.list(status="dead")
 """
 
 from __future__ import annotations
