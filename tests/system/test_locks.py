@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from mainspring import DefinitionError, LockHeld, LockLost, Mainspring
+from mainspring.stores import open_store
 from mainspring.testing import FakeClock
+from tests.system.watched import watched
 
 
 async def test_one_holds_it_and_nobody_else(app: Mainspring) -> None:
@@ -131,6 +133,17 @@ async def test_twenty_at_once_one_after_the_other(app: Mainspring) -> None:
     await asyncio.gather(*(work() for _ in range(20)))
     assert len(fences) == 20
     assert fences == sorted(set(fences))
+
+
+async def test_a_lock_whose_answer_was_lost_is_ours(clock: FakeClock) -> None:
+    store, watch = watched(open_store("sqlite://:memory:", clock.now))
+    app = Mainspring(store, clock=clock)
+    watch.lose_answers["write"] = 1
+    async with app.locks.lock("report") as lock:
+        record = await (await app.connect()).store.read("lease", "report")
+        assert record is not None
+        assert (record.version, record.value["owner"]) == (lock.fence, lock.owner)
+    await app.close()
 
 
 @pytest.mark.parametrize("name", ["", "x" * 201, 5])
