@@ -14,16 +14,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import huey_app
-from bench_app import app as our_app
-from processes import cpu_seconds, family, huey_worker, mainspring_worker, rss_mb, running
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import huey_app
+from benchmarks.bench_app import app as our_app
+from benchmarks.processes import cpu_seconds, family, huey_worker, mainspring_worker, rss_mb, running
 from mainspring import Mainspring
 from mainspring.core.job import State
 from mainspring.stores.base import Query
@@ -124,7 +124,7 @@ async def _our_drain(url: str, processes: int, concurrency: int, task: str) -> f
     return rate
 
 
-async def _rate(left: Callable[[], Any]) -> float:
+async def _rate(left: Callable[[], Awaitable[int]]) -> float:
     """Jobs per second from the first look at which some are done to the last."""
     while (first := await left()) >= JOBS:
         await asyncio.sleep(0.005)

@@ -10,10 +10,10 @@ from huey import SqliteHuey
 huey = SqliteHuey(filename=os.environ.get("HUEY_BENCH_FILE", "/dev/null"))
 
 
-@huey.task()
+@huey.task()  # type: ignore[untyped-decorator]
 def noop(n: int) -> None: ...
 
 
-@huey.task()
+@huey.task()  # type: ignore[untyped-decorator]
 def when() -> float:
     return time.time()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -18,8 +18,8 @@ def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen
     """A process in this folder, ended at the end of the block."""
     process = subprocess.Popen(
         command,
-        cwd=HERE,
-        env=os.environ | {"PYTHONPATH": f"{HERE.parent / 'src'}:{HERE}"} | environment,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"} | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -35,13 +35,13 @@ def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen
 
 
 def mainspring_worker(processes: int, concurrency: int) -> list[str]:
-    worker = ["worker", "bench_app:app", "--processes", str(processes), "--concurrency", str(concurrency)]
+    worker = ["worker", "benchmarks.bench_app:app", "--processes", str(processes), "--concurrency", str(concurrency)]
     return [sys.executable, "-m", "mainspring.cli", *worker, "--log-level", "error"]
 
 
 def huey_worker(workers: int) -> list[str]:
     script = Path(sys.executable).with_name("huey_consumer.py")
-    return [sys.executable, str(script), "huey_app.huey", "-w", str(workers), "-k", "process", "-q"]
+    return [sys.executable, str(script), "benchmarks.huey_app.huey", "-w", str(workers), "-k", "process", "-q"]
 
 
 def family(pid: int) -> list[int]:

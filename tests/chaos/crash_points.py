@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ async def scenario(app: Mainspring) -> None:
 async def ended(store: Any) -> bool:
     counts = await store.count(Query())
     live = sum(row.jobs for row in counts if not State(row.state).terminal)
-    return live == 0
+    return bool(live == 0)
 
 
 def crash_at(k: int, when: str) -> None:
@@ -170,7 +170,7 @@ def main() -> int:
             if code not in (0, CRASHED):
                 print(f"{when} {k}: the scenario failed with {code}")
                 return 1
-            if forked(lambda folder=folder: recover(folder)) != 0:
+            if forked(partial(recover, folder)) != 0:
                 print(f"{when} {k}: not recovered, see {folder}")
                 return 1
             print(f"{when} {k}: {'recovered' if code else 'ran through'}", flush=True)

@@ -1,4 +1,4 @@
-"""Starts a supervisor over `chaos_app` with settings that a command line does not offer: `python -m tests.chaos.driver`."""
+"""Starts a supervisor over `chaos_app`, with settings that a command line does not offer."""
 
 from __future__ import annotations
 

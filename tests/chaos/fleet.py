@@ -14,8 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from mainspring.core.job import Job, State
-from mainspring.core.states import TERMINAL
+from mainspring.core.job import TERMINAL, Job, State
 from mainspring.stores import open_store
 from mainspring.stores.base import Query
 

@@ -32,7 +32,7 @@ class Plan:
         return waiting.pop(0) if waiting else None
 
 
-class FaultyStore(Store):
+class _Faulty:
     """Passes everything on to `inner`, but for what `plan` says."""
 
     def __init__(self, inner: Store, plan: Plan) -> None:
@@ -41,7 +41,7 @@ class FaultyStore(Store):
         self.url = inner.url
 
     def clone(self) -> Store:
-        return FaultyStore(self.inner.clone(), self.plan)
+        return faulty(self.inner.clone(), self.plan)
 
     def subscribe(self) -> AsyncGenerator[list[Event], None]:
         return self.inner.subscribe()
@@ -57,12 +57,16 @@ class FaultyStore(Store):
 
 
 def _passing(name: str) -> Any:
-    async def passed(self: FaultyStore, *args: Any, **kwargs: Any) -> Any:
+    async def passed(self: _Faulty, *args: Any, **kwargs: Any) -> Any:
         return await self.call(name, args, kwargs)
 
     return passed
 
 
-for _name in CALLS:
-    setattr(FaultyStore, _name, _passing(_name))
-FaultyStore.__abstractmethods__ = frozenset()
+FaultyStore: Any = type("FaultyStore", (_Faulty, Store), {name: _passing(name) for name in CALLS})
+
+
+def faulty(inner: Store, plan: Plan) -> Store:
+    """`inner`, failing where `plan` says."""
+    store: Store = FaultyStore(inner, plan)
+    return store

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -13,8 +14,9 @@ from mainspring import Context, Mainspring, Retry
 from mainspring.core.job import State
 from mainspring.stores import open_store
 from mainspring.stores.base import Query
+from mainspring.worker.worker import Worker
 from tests.worker.conftest import wait_until
-from tests.worker.faulty import FaultyStore, Plan, When
+from tests.worker.faulty import Plan, When, faulty
 
 
 class Rig(NamedTuple):
@@ -25,7 +27,7 @@ class Rig(NamedTuple):
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     plan = Plan()
-    app = Mainspring(FaultyStore(open_store("sqlite://:memory:"), plan))
+    app = Mainspring(faulty(open_store("sqlite://:memory:"), plan))
     yield Rig(app, plan)
     await app.close()
 
@@ -137,6 +139,10 @@ async def test_log_lines_and_hints_may_fail_and_the_run_does_not(rig: Rig) -> No
         assert await handle.result(timeout=10) == "done"
 
 
+def _has_done(worker: Worker, jobs: int) -> bool:
+    return worker.processed >= jobs
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_thousand_jobs_through_a_store_that_fails_all_the_time(rig: Rig, when: When) -> None:
     ran = Counter[int]()
@@ -151,7 +157,7 @@ async def test_a_thousand_jobs_through_a_store_that_fails_all_the_time(rig: Rig,
             for name in ("claim", "save", "find", "get"):
                 rig.plan.fail(name, when)
             done = worker.processed
-            await wait_until(lambda done=done: worker.processed >= min(done + 20, 1_000), "progress")
+            await wait_until(partial(_has_done, worker, min(done + 20, 1_000)), "progress")
         rig.plan.failures.clear()
         await wait_until(lambda: worker.desk.running == 0 and worker.processed >= 1_000, "all to run", 30)
         counts = await worker.store.count(Query())

@@ -31,7 +31,7 @@ class Claim(NamedTuple):
     jobs: list[Job]
     next_due: int | None
     """The first time at which there may be something to claim that was not there now: the next due job or lease end of
-    the named tasks, or the end of a throttle. At or before `now`: at once, for `limit` cut the answer. None: nothing known."""
+    the named tasks, or the end of a throttle. At or before `now`: at once, for `limit` cut the answer. None: unknown."""
 
 
 class Beat(NamedTuple):
@@ -100,7 +100,7 @@ class Event(Frozen, frozen=True, kw_only=True):
     """state or progress"""
     status: str
     at: int
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = {}  # noqa: RUF012  (msgspec copies it)
 
 
 class Store(ABC):
@@ -164,8 +164,8 @@ class Store(ABC):
         same for the queue.
 
         A taken row gets: state running, `due_at` = `until`, `token`, `worker`, `started_at` = `now`, claims + 1,
-        version + 1; `last_worker` and `last_started_at` become what `worker` and `started_at` were. Answered with input.
-        A claim that takes nothing writes nothing.
+        version + 1; `last_worker` and `last_started_at` become what `worker` and `started_at` were. Answered with
+        input. A claim that takes nothing writes nothing.
         """
 
     @abstractmethod
@@ -180,9 +180,9 @@ class Store(ABC):
     async def save(self, jobs: Sequence[Job], within: Any = None) -> list[Job | None]:
         """Replace each row whose stored version and token equal the job's; answer, in order, the new row or None.
 
-        The new row is the job as given, with version + 1. All header and body fields are written, but token, claims, worker, started_at and their
-        `last_` twins stay as stored; input and result only where carried. A terminal job with `expires_at` 0 is erased (and
-        answered). One lost swap does not hinder the others.
+        The new row is the job as given, with version + 1. All header and body fields are written, but token, claims,
+        worker, started_at and their `last_` twins stay as stored; input and result only where carried. A terminal job
+        with `expires_at` 0 is erased (and answered). One lost swap does not hinder the others.
         """
 
     @abstractmethod
@@ -195,7 +195,7 @@ class Store(ABC):
 
     @abstractmethod
     async def count(self, query: Query) -> list[Count]:
-        """How many jobs there are, per queue, task and state. Cheap for queries by state, queue, task, origin and keyed alone."""
+        """How many jobs there are, per queue, task and state. Cheap by state, queue, task, origin and keyed alone."""
 
     # -- records -----------------------------------------------------------------------------------------------
 
@@ -205,16 +205,16 @@ class Store(ABC):
 
     @abstractmethod
     async def write(self, records: Sequence[Record], within: Any = None) -> list[Record | None]:
-        """Write each record whose stored version equals its own (0: must not exist); answer the new ones, None where lost.
+        """Write each record whose stored version equals its own (0: must not exist).
 
-        The first version is `written_at`, each later one adds one.
+        Answers the new ones, None where the swap was lost. The first version is `written_at`, each later one adds one.
         """
 
     @abstractmethod
     async def scan(
         self, kind: str, due: int | None = None, after: str | None = None, limit: int = BATCH_ROWS
     ) -> list[Record]:
-        """Records of a kind by name, after the name `after`; with `due`: only those due by then, by due time and name."""
+        """Records of a kind by name, after the name `after`; with `due`: only those due by then, by due time."""
 
     @abstractmethod
     async def erase(self, record: Record) -> bool:

@@ -1,0 +1,1 @@
+"""Benchmarks: never a test. `make bench`, or `python -m benchmarks`."""
