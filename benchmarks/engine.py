@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from huey import SqliteHuey
 from rich.console import Console
 from rich.table import Table
 
@@ -86,7 +87,7 @@ def our_concurrent(folder: Path) -> float:
 
 
 def huey_single(folder: Path) -> float:
-    huey = huey_app.SqliteHuey(filename=f"{folder}/huey.db")
+    huey = SqliteHuey(filename=f"{folder}/huey.db")
     noop = huey.task()(huey_app.noop.func)
     begun = time.perf_counter()
     for n in range(JOBS // 4):
@@ -137,7 +138,7 @@ async def _rate(left: Callable[[], Awaitable[int]]) -> float:
 def huey_drain(workers: int) -> Callable[[Path], float]:
     def measure(folder: Path) -> float:
         file = f"{folder}/huey.db"
-        huey = huey_app.SqliteHuey(filename=file, name="huey_app")
+        huey = SqliteHuey(filename=file, name="huey_app")
         noop = huey.task(name="noop")(huey_app.noop.func)
         huey.storage.flush_all()
         for n in range(JOBS // 4):

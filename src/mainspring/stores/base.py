@@ -31,7 +31,7 @@ class Claim(NamedTuple):
     jobs: list[Job]
     next_due: int | None
     """The first time at which there may be something to claim that was not there now: the next due job or lease end of
-    the named tasks, or the end of a throttle. At or before `now`: at once, for `limit` cut the answer. None: unknown."""
+    the named tasks, or the end of a throttle. At or before `now`: at once, for `limit` cut the answer. None: none."""
 
 
 class Beat(NamedTuple):

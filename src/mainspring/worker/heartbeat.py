@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from mainspring.core.job import Job
 from mainspring.errors import StoreError
 from mainspring.events import emit
-from mainspring.stores.base import BATCH_ROWS, Beat, Store
+from mainspring.stores.base import BATCH_ROWS, Beat, Event, Store
 from mainspring.worker.hold import Hold
 
 if TYPE_CHECKING:
@@ -176,13 +176,26 @@ class Heartbeat:
                 self._worker.call_soon(self._worker.executor.stop, hold, "lost", "the lease was lost")
             else:
                 self._accept(hold, beat, row, now)
+        told = {line.job_id for line in lines} | {beat.id for beat in beats if beat.progress is not None}
+        await self._tell(store, [row for row in rows.values() if row.id in told], now)
+
+    async def _tell(self, store: Store, rows: list[Job], now: int) -> None:
+        """A hint, after the fact: followers learn of progress and log lines."""
+        if not rows:
+            return
+        events = [
+            Event(job_id=row.id, task=row.task, queue=row.queue, kind="progress", status="running", at=now)
+            for row in rows
+        ]
+        try:
+            await store.publish(events)
+        except StoreError as error:
+            emit("hint.lost", logging.DEBUG, error=str(error))
 
     def _accept(self, hold: Hold, beat: Beat, row: Job, now: int) -> None:
         # Before its handler has begun, a hold still carries the input it is to run with.
         hold.job = row if hold.job.input is None else row.evolve(input=hold.job.input)
         hold.renewed_at = now
-        if beat.progress is not None or hold.flushed_at:
-            hold.flushed_at = now
         if hold.progress is beat.progress:
             hold.progress = None
         hold.flushed_at = now

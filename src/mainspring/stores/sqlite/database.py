@@ -12,22 +12,13 @@ import weakref
 from functools import partial
 from typing import Protocol
 
+from mainspring.errors import StoreUnavailable
 from mainspring.stores.sqlite import events
 from mainspring.stores.sqlite.channel import Channel, T, Work
-from mainspring.stores.sqlite.find import CASEFOLD
+from mainspring.stores.sqlite.connect import connect, open_for_writing, open_in_memory
 from mainspring.stores.sqlite.hub import Hub, hub_of
-from mainspring.stores.sqlite.schema import inspect, migrate
 from mainspring.stores.sqlite.settings import Settings
 from mainspring.stores.sqlite.transaction import transaction
-
-CACHE_KB = 16_000
-PREPARED = 256
-"""Statements kept prepared per connection; a bulk statement is one per size of its chunks."""
-WAL_PAGES = 4_000
-"""Pages in the log before a commit copies them back (16 MB), with two fsyncs. On a disk that others use, too, add, claim
-and save took 305 us a job at 1,000 pages, 209 us at 4,000."""
-WAL_BYTES = 64_000_000
-"""What a log that grew under a long reader is cut back to."""
 
 
 class Database(Protocol):
@@ -67,10 +58,10 @@ class File:
         self._seen = 0
 
     async def open(self) -> None:
-        await self._writer.open(partial(_open_for_writing, self._settings))
+        await self._writer.open(partial(open_for_writing, self._settings))
         try:
-            await self._reader.open(partial(_connect, self._settings))
-            self._watcher = _connect(self._settings)
+            await self._reader.open(partial(connect, self._settings))
+            self._watcher = connect(self._settings)
         except BaseException:
             await self.close()
             raise
@@ -93,7 +84,7 @@ class File:
 
     def version(self) -> int:
         if self._watcher is None:
-            return self._seen
+            raise StoreUnavailable(f"{self._settings.path}: the store was closed.")
         try:
             (self._seen,) = self._watcher.execute("PRAGMA data_version").fetchone()
         except sqlite3.OperationalError:
@@ -118,7 +109,7 @@ class Memory:
         # Two loops may open clones at once: the second waits a moment for a few statements in memory.
         with self._lock:
             if self._connection is None:
-                self._connection = _open_in_memory()
+                self._connection = open_in_memory()
                 weakref.finalize(self, self._connection.close)
             if self._users == 0:
                 self._channel.start(self._connection)
@@ -151,49 +142,3 @@ def _written(hub: Hub, work: Work[T], connection: sqlite3.Connection) -> T:
         answer = work(connection)
         hub.followed = events.followed(connection)
     return answer
-
-
-def _open_for_writing(settings: Settings) -> sqlite3.Connection:
-    connection = _connect(settings)
-    try:
-        inspect(connection)  # First: a file of something else is not to be changed in any way.
-        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            connection.execute("PRAGMA journal_mode = WAL")
-        migrate(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _connect(settings: Settings) -> sqlite3.Connection:
-    assert settings.path is not None
-    connection = sqlite3.connect(
-        settings.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=PREPARED
-    )
-    try:
-        connection.execute(f"PRAGMA synchronous = {settings.synchronous}")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-        _prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _open_in_memory() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=PREPARED)
-    _prepare(connection)
-    migrate(connection)
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA temp_store = memory")
-    connection.create_function(CASEFOLD, 1, _casefold, deterministic=True)
-
-
-def _casefold(text: str | None) -> str | None:
-    return None if text is None else text.casefold()

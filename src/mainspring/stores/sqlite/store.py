@@ -60,6 +60,7 @@ class SQLiteStore(Store):
         async with self._opening:
             if self._is_open:
                 self._is_open = False
+                self._hub.wake_all()  # Whoever sleeps in a wait learns of it now.
                 await self._database.close()
 
     def clone(self) -> Store:
