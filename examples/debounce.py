@@ -10,7 +10,7 @@ from mainspring import Debounce, Mainspring
 app = Mainspring("sqlite://:memory:")
 
 
-@app.task(debounce=Debounce("150ms", key=lambda page, **_: page, max_wait="2s"))
+@app.task(debounce=Debounce("150ms", key=lambda page: page, max_wait="2s"))
 async def reindex(page: str, version: int) -> str:
     return f"{page} at version {version}"
 
