@@ -92,7 +92,7 @@ class Fleet:
             return None
         # It stands still while we look, so what it holds now is what dies with it.
         os.kill(pid, signal.SIGSTOP)
-        while not _stands_still(pid):
+        while not _stands_still(pid):  # noqa: ASYNC110  # no event of ours comes from another process
             await asyncio.sleep(0.001)
         held = frozenset(job.id for job in await self._app.jobs.list(status="running", worker=worker, limit=500))
         if not held:
