@@ -10,6 +10,7 @@ import pytest
 from mainspring import Contended, Mainspring
 from mainspring.core.job import Error, Job, State
 from mainspring.core.outcome import Success
+from mainspring.core.records import WORKER, Record
 from mainspring.stores import open_store
 from mainspring.testing import FakeClock
 from tests.factory import make_job
@@ -119,6 +120,49 @@ async def test_an_act_by_filter_means_the_jobs_to_which_it_applies(
     for state, job in before.items():
         now = await app.jobs.get(job.id)
         assert (now is None or now.version != job.version) is (state in changed), state
+
+
+async def test_a_job_to_which_an_act_does_not_apply_is_passed_over(app: Mainspring) -> None:
+    await fill(app, 3, State.DEAD)
+    await fill(app, 2, State.PAUSED)
+    assert await app.jobs.retry(status=["dead", "paused"]) == 3
+    assert await app.jobs.count(status="paused") == 2
+
+
+async def test_queues_and_workers_hear_of_what_concerns_them(app: Mainspring) -> None:
+    await fill(app, 3, State.DEAD)
+    await fill(app, 3, State.DEAD, task="u", queue="others")
+    await fill(app, 3, State.RUNNING, worker="w:9", token="x", claims=1)
+    watch = watch_of(app)
+    heard: list[str] = []
+
+    async def hear(name: str) -> None:
+        heard.append(name)
+
+    watch.before["wake"] = hear
+    await app.dead_letters.retry_all()
+    assert sorted(heard) == ["default", "others"]
+    heard.clear()
+    await app.jobs.cancel(status="running")
+    assert heard == ["w:9"]
+
+
+async def test_a_resume_wakes_every_live_worker_of_the_queue(app: Mainspring, clock: FakeClock) -> None:
+    store = (await app.connect()).store
+    lives = {"w:1": ("default", 60_000), "w:2": ("default", 60_000), "w:3": ("others", 60_000), "w:4": ("default", 0)}
+    for name, (queue, lasts) in lives.items():
+        record = Record(kind=WORKER, name=name, written_at=clock.now(), expires_at=clock.now() + lasts)
+        await store.write([record.evolve(value={"queues": [queue], "tasks": ["t", "u"]})])
+    await fill(app, 3)
+    await app.queues.pause("default")
+    assert (await app.queues.stats("default")).workers == 2
+
+    watch_of(app).calls["wake"] = 0
+    await app.queues.resume("default")
+    assert watch_of(app).calls["wake"] == 2
+    await app.queues.throttle("t", "1h")
+    await app.queues.unthrottle("t")
+    assert watch_of(app).calls["wake"] == 4
 
 
 # -- while others change them ------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class DeadLetters:
         least = 0 if older_than is None else milliseconds(older_than, "older_than")
 
         def purged(job: Job, now: int, policy: Policy) -> Job | None:
-            if job.state is not State.DEAD or now - (job.finished_at or 0) < least:
+            if now - (job.finished_at or 0) < least:
                 return None
             return states.cancel(job, now, policy, erase=True)
 
