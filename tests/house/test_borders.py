@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from tests.house.source import PACKAGE, imports, modules, name_of
+from tests.house.source import PACKAGE, ROOT, imports, modules, name_of
 
 LAYERS: list[set[str]] = [
     {"core"},
@@ -39,37 +37,41 @@ def known() -> dict[str, int]:
     return {part: number for number, layer in enumerate(LAYERS) for part in layer}
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_imports_go_downwards(path: Path) -> None:
+def test_imports_go_downwards() -> None:
+    layers = known()
+    assert {part_of(path) for path in modules()} <= layers.keys() | EVERYWHERE | {"__init__"}, "a part without a layer"
+    wrong = [(name_of(path), other) for path in modules() for other in parts_imported(path) if not allowed(path, other)]
+    assert not wrong
+
+
+def allowed(path: Path, other: str) -> bool:
     mine, layers = part_of(path), known()
-    if mine in ("__init__", "errors"):
-        return
-    assert mine in layers, f"{mine} has no layer: give it one"
-    for other in parts_imported(path) - {mine} - EVERYWHERE:
-        # The package itself is the public face: what stands above the app may use it as any program does.
-        theirs = layers["app"] if other == "__init__" else layers[other]
-        together = theirs == layers[mine] and theirs in TOGETHER
-        assert theirs < layers[mine] or together or {mine, other} == {"cli", "demo"}, f"{mine} may not import {other}"
+    if mine in ("__init__", "errors", other) or other in EVERYWHERE or {mine, other} == {"cli", "demo"}:
+        return True
+    # The package itself is the public face: what stands above the app may use it as any program does.
+    theirs = layers["app"] if other == "__init__" else layers[other]
+    return theirs < layers[mine] or (theirs == layers[mine] and theirs in TOGETHER)
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_only_client_worker_and_admin_call_states(path: Path) -> None:
-    if any(name.startswith("mainspring.core.states") for name in imports(path)):
-        assert part_of(path) in CALLS_STATES
+def test_only_client_worker_and_admin_call_states() -> None:
+    callers = {part_of(path) for path in modules() if imports_any(path, "mainspring.core.states")}
+    assert callers <= CALLS_STATES
 
 
-@pytest.mark.parametrize("path", modules(PACKAGE / "core"), ids=name_of)
-def test_the_core_is_pure(path: Path) -> None:
-    used = {name.split(".")[0] for name in imports(path)}
-    assert not used & NO_IO
+def test_the_core_is_pure() -> None:
+    used = {path.name: {name.split(".")[0] for name in imports(path)} & NO_IO for path in modules(PACKAGE / "core")}
+    assert not {name: io for name, io in used.items() if io}
 
 
-@pytest.mark.parametrize("path", modules(PACKAGE / "stores"), ids=name_of)
-def test_a_store_holds_no_policy(path: Path) -> None:
-    used = set(imports(path))
-    assert not any(name.startswith(("mainspring.core.policy", "mainspring.core.states")) for name in used)
+def test_a_store_holds_no_policy() -> None:
+    stores = modules(PACKAGE / "stores")
+    assert not [name_of(p) for p in stores if imports_any(p, "mainspring.core.policy", "mainspring.core.states")]
 
 
-@pytest.mark.parametrize("path", modules() + modules(PACKAGE.parents[1] / "tests"), ids=name_of)
-def test_nothing_is_pickled(path: Path) -> None:
-    assert not {name.split(".")[0] for name in imports(path)} & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
+def test_nothing_is_pickled() -> None:
+    everything = modules() + modules(ROOT / "tests")
+    assert not [name_of(p) for p in everything if imports_any(p, "pickle", "cloudpickle", "dill", "shelve", "marshal")]
+
+
+def imports_any(path: Path, *names: str) -> bool:
+    return any(f"{found}.".startswith(f"{name}.") for found in imports(path) for name in names)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 import mainspring
 from mainspring.core.job import State
 from mainspring.core.states import EDGES
@@ -35,10 +33,8 @@ def test_the_reference_of_errors_is_made_from_errors() -> None:
     assert stored == page(), "run: python -m tests.house.errors_page > docs/reference/errors.md"
 
 
-@pytest.mark.parametrize("error", classes())
-def test_an_error_says_what_it_is(error: type[Exception]) -> None:
-    assert error.__doc__
-    assert error.__doc__.split("\n")[0].endswith(".")
+def test_an_error_says_what_it_is() -> None:
+    assert not [error for error in classes() if not (error.__doc__ or "").split("\n")[0].endswith(".")]
 
 
 def test_the_changelog_has_this_version() -> None:
