@@ -1,7 +1,8 @@
 # Every target does its own whole set-up: it needs Python 3.11 or newer, make, and nothing else.
 # `make` alone explains itself. Another Python: make PYTHON=python3.12 test
 
-PYTHON ?= python3
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+  $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && exit; done; echo python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
