@@ -108,6 +108,19 @@ async def test_followers_are_told_in_order(store: Store) -> None:
         assert batch[0] == event(numbers[0])
 
 
+async def test_an_empty_batch_says_that_the_stream_is_alive(store: Store) -> None:
+    async with aclosing(store.subscribe()) as stream, asyncio.timeout(PROMPT):
+        assert await anext(stream) == []
+
+
+async def test_a_follower_that_is_known_misses_nothing(store: Store) -> None:
+    async with aclosing(store.subscribe()) as stream, asyncio.timeout(PROMPT):
+        while await anext(stream):
+            pass
+        await store.publish([event(1), event(2)])
+        assert await first(stream) == [event(1), event(2)]
+
+
 async def test_nobody_needs_to_follow(store: Store) -> None:
     await store.publish([event(1)])
     await store.publish([])
