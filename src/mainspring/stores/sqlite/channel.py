@@ -170,8 +170,9 @@ class Channel:
                 return call.work(self._connection)  # type: ignore[arg-type]
             except sqlite3.OperationalError as e:
                 # An interrupt meant for the call before may hit this one.
-                again = busy(e) or (interrupted(e) and not call.future.done())
-                if not again or time.monotonic() + pause > give_up:
+                if not (busy(e) or interrupted(e)) or time.monotonic() + pause > give_up:
                     raise
-            time.sleep(pause)
+                time.sleep(pause)
+                if call.future.done():
+                    raise  # The caller has gone: nobody waits for it any longer.
             pause = min(pause * 1.5, LONGEST_PAUSE)

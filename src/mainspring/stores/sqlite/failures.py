@@ -59,8 +59,12 @@ def _read_only(path: str, error: sqlite3.Error) -> StoreError:
 
 def _cannot_open(path: str, error: sqlite3.Error) -> StoreError:
     folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
+    try:
+        os.stat(folder)
+    except FileNotFoundError:
         return StoreUnusable(f"{path}: the folder {folder} does not exist. Create it, or correct the URL.")
+    except OSError:
+        pass  # Hidden from us: that is told below.
     if os.path.isdir(path):
         return StoreUnusable(f"{path}: is a folder. Expected a file; correct the URL.")
     return _read_only(path, error)

@@ -97,29 +97,29 @@ VERSION = len(MIGRATIONS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the database to `VERSION`. Safe when several processes do it at once.
-
-    Raises `StoreUnusable` for a database of something else, from the future, or without its tables.
-    """
-    if inspect(connection) < VERSION:
-        with transaction(connection, "BEGIN IMMEDIATE"):
-            # Read again under the lock: another process may have been first.
-            for statements in MIGRATIONS[_version(connection) :]:
-                for statement in statements:
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-    _check_whole(connection)
+    """Bring the database to `VERSION`. Safe when several processes do it at once. Raises as `inspect` does."""
+    if inspect(connection) == VERSION:
+        return
+    with transaction(connection, "BEGIN IMMEDIATE"):
+        # Read again under the lock: another process may have been first.
+        for statements in MIGRATIONS[_version(connection) :]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def inspect(connection: sqlite3.Connection) -> int:
     """The version of the schema, 0 for an empty file. Changes nothing.
 
-    Raises `StoreUnusable` for a database of something else or from the future.
+    Raises `StoreUnusable` for a database of something else, from the future, or without its tables.
     """
     _check_library()
     with transaction(connection, "BEGIN"):
-        return _version(connection)
+        version = _version(connection)
+        if version == VERSION:
+            _check_whole(connection)
+    return version
 
 
 def _version(connection: sqlite3.Connection) -> int:
