@@ -11,6 +11,7 @@ import os
 import random
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,13 +19,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from huey import SqliteHuey
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import huey_app
 from benchmarks.bench_app import app as our_app
-from benchmarks.processes import cpu_seconds, family, huey_worker, mainspring_worker, rss_mb, running
+from benchmarks.processes import ROOT, cpu_seconds, environment, family, huey_worker, mainspring_worker, rss_mb, running
 from mainspring import Mainspring
 from mainspring.core.job import State
 from mainspring.stores.base import Query
@@ -86,13 +85,16 @@ def our_concurrent(folder: Path) -> float:
     return _timed_enqueue(folder, how, JOBS // 2)
 
 
-def huey_single(folder: Path) -> float:
-    huey = SqliteHuey(filename=f"{folder}/huey.db")
-    noop = huey.task()(huey_app.noop.func)
-    begun = time.perf_counter()
-    for n in range(JOBS // 4):
-        noop(n)
-    return JOBS // 4 / (time.perf_counter() - begun)
+def huey_single(folder: Path, jobs: int = JOBS // 4) -> float:
+    filled = subprocess.run(
+        [sys.executable, "-m", "benchmarks.huey_app", str(jobs)],
+        env=environment(HUEY_BENCH_FILE=f"{folder}/huey.db"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(filled.stdout)
 
 
 # -- draining ------------------------------------------------------------------------------------------------------
@@ -137,14 +139,9 @@ async def _rate(left: Callable[[], Awaitable[int]]) -> float:
 
 def huey_drain(workers: int) -> Callable[[Path], float]:
     def measure(folder: Path) -> float:
+        huey_single(folder)
         file = f"{folder}/huey.db"
-        huey = SqliteHuey(filename=file, name="huey_app")
-        noop = huey.task(name="noop")(huey_app.noop.func)
-        huey.storage.flush_all()
-        for n in range(JOBS // 4):
-            huey.enqueue(noop.s(n))
-        connection = sqlite3.connect(file, timeout=30)
-        return _huey_rate(file, connection, workers)
+        return _huey_rate(file, sqlite3.connect(file, timeout=30), workers)
 
     return measure
 

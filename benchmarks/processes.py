@@ -13,13 +13,17 @@ ROOT = Path(__file__).parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def environment(**more: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"} | more
+
+
 @contextmanager
-def running(command: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process in this folder, ended at the end of the block."""
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"} | environment,
+        env=environment(**more),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -40,7 +44,7 @@ def mainspring_worker(processes: int, concurrency: int) -> list[str]:
 
 
 def huey_worker(workers: int) -> list[str]:
-    script = Path(sys.executable).with_name("huey_consumer.py")
+    script = Path(sys.executable).with_name("huey_consumer")
     return [sys.executable, str(script), "benchmarks.huey_app.huey", "-w", str(workers), "-k", "process", "-q"]
 
 
