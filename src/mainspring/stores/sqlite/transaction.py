@@ -17,8 +17,12 @@ from typing import Any
 
 import msgspec
 
+from mainspring.errors import InputError
+
 CHUNKS = (50, 10, 1)
 """Rows per statement. Each size is prepared once; a statement of 500 rows runs no faster and takes ms to prepare."""
+
+NUL = r"\u0000"
 
 encode_json = msgspec.json.Encoder().encode
 decode_json = msgspec.json.Decoder().decode
@@ -45,8 +49,11 @@ def ask(connection: sqlite3.Connection, query: str, *parameters: Any) -> Any:
 
 
 def json_list(values: Sequence[Any]) -> str:
-    """`values` as a parameter for `json_each`."""
-    return encode_json(values).decode()
+    """`values` as a parameter for `json_each`. Raises `InputError` for a NUL, at which SQLite would cut the text."""
+    text = encode_json(values).decode()
+    if NUL in text:
+        raise InputError(f"a name or an id has a NUL character: {text}. Expected text without one.")
+    return text
 
 
 class Bulk:
