@@ -18,7 +18,6 @@ ODD = [
     'it\'s "quoted"',
     "back\\slash",
     "tab\tline\nend",
-    "nul\0inside",
     "ünï ☃ 💥",
     "\u2028\x7f",
     "%_*?",
