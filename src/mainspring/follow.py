@@ -183,7 +183,8 @@ def _said(line: LogLine, status: str) -> JobEvent:
 
 
 def _facts(job: Job) -> dict[str, object]:
-    facts: dict[str, object] = {"attempt": job.attempt}
+    # Of what has ended, the attempt it ended with; a job's own `attempt` is the one that would come next.
+    facts: dict[str, object] = {"attempt": job.attempts if job.state.terminal else job.attempt}
     if job.error is not None:
         facts["error"] = str(job.error)
     if job.reason:

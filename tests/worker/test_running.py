@@ -250,6 +250,18 @@ async def test_progress_is_seen_while_the_handler_runs(app: Mainspring) -> None:
         assert await job.status() == "completed"
 
 
+async def test_an_event_names_the_attempt_that_it_tells_of(app: Mainspring) -> None:
+    @app.task(retry=Retry(max_attempts=2, initial_delay="1ms"))
+    async def second_time_lucky(ctx: Context) -> None:
+        if ctx.attempt == 1:
+            raise ConnectionError
+
+    async with app.worker():
+        job = await second_time_lucky.enqueue()
+        last = [event async for event in job.events() if event.kind == "state"][-1]
+    assert (last.status, last.data["attempt"]) == ("completed", 2)
+
+
 async def test_log_lines_are_there_when_the_result_is(app: Mainspring) -> None:
     @app.task
     async def talk(ctx: Context) -> None:
