@@ -178,8 +178,10 @@ def test_an_ask_brings_all_that_it_wants() -> None:
     ask = make_ask(
         "B", priority=90, start_by=NOW + 9, retry={"max_attempts": 2}, timeout=5, retention=7, meta={"u": "1"}
     )
-    job = states.join(holder("retrying"), ask, NOW)
+    ask = ask.evolve(asked_at=NOW + 3, fingerprint="f-B", order=8)
+    job = states.join(holder("retrying"), ask, NOW + 3)
     assert job is not None
+    assert (job.asked_at, job.first_asked_at, job.fingerprint, job.order) == (NOW + 3, NOW + 3, "f-B", 8)
     assert (job.priority, job.start_by, job.retry, job.timeout, job.retention, job.meta, job.ask) == (
         90, NOW + 9, {"max_attempts": 2}, 5, 7, {"u": "1"}, ask.id,
     )  # fmt: skip

@@ -16,7 +16,9 @@ POLICY = Policy()
 def in_state(state: State) -> Job:
     if state is State.RUNNING:
         return claimed(make_job("j", attempts=2, failed_at=NOW, error=BOOM))
-    return make_job("j", state=state, attempts=2, failed_at=NOW, error=BOOM, reason="r", due=NOW + 500)
+    return make_job(
+        "j", state=state, attempts=2, first_asked_at=NOW, failed_at=NOW, error=BOOM, reason="r", due=NOW + 500
+    )
 
 
 @pytest.mark.parametrize("erase", [False, True])
@@ -64,7 +66,7 @@ def test_rerun(state: State) -> None:
         assert after.evolve(again=None) == job
         return
     assert (after.state, after.due_at, after.attempts, after.failed_at) == (State.WAITING, NOW + 1, 0, None)
-    assert after.input == job.input
+    assert (after.input, after.scheduled_at, after.first_asked_at) == (job.input, NOW + 1, None)
     if state in TERMINAL:
         assert (after.expires_at, after.finished_at, after.reason) == (None, None, "")
 

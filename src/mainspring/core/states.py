@@ -105,11 +105,11 @@ def merge(job: Job, ask: Ask, max_wait: int | None = None) -> Job | None:
 
 
 def _remember(job: Job, ask: Ask, max_wait: int | None) -> Job:
-    if job.again is None:
-        return job.evolve(again=_in_burst(ask, None, max_wait), erase=False)
-    # A run that was asked for by hand stays asked for, whatever values come after it.
-    newer = ask.evolve(force=ask.force or job.again.force)
-    return job.evolve(again=_in_burst(newer, job.again.first_asked_at, max_wait), erase=False)
+    first = None
+    if job.again is not None:
+        # A run that was asked for by hand stays asked for, whatever values come after it.
+        first, ask = job.again.first_asked_at, ask.evolve(force=ask.force or job.again.force)
+    return job.evolve(again=_in_burst(ask, first, max_wait), erase=False)
 
 
 def revive(job: Job, ask: Ask) -> Job:
@@ -215,11 +215,11 @@ def _kept(runs: tuple[Run, ...], policy: Policy) -> tuple[Run, ...]:
 def settle(job: Job, outcome: Outcome, now: int, policy: Policy, random: float = 0.5) -> Job:
     """The job after its run ended with `outcome`. `random` in [0, 1) is the jitter."""
     counts = 0 if isinstance(outcome, Snoozed) else 1
-    closed = _close(_left(job), job, outcome, now, policy).evolve(attempts=job.attempts + counts)
-    return _after(closed, job, outcome, now, policy, random)
+    runs = _kept((*job.runs, _closed(job, outcome, now)), policy)
+    return _after(_left(job, runs=runs, attempts=job.attempts + counts), job, outcome, now, policy, random)
 
 
-def _left(job: Job) -> Job:
+def _left(job: Job, **more: object) -> Job:
     """The job as its run has been accounted for: nothing vanished, no burst, no wish left open."""
     return _forget_again(job).evolve(
         settled=job.claims,
@@ -228,6 +228,7 @@ def _left(job: Job) -> Job:
         cancelling=None,
         verdict=None,
         erase=False,
+        **more,
     )
 
 
@@ -238,13 +239,12 @@ def _forget_again(job: Job) -> Job:
     return job.evolve(again=None, order=job.order if job.again.order is None else job.again.order)
 
 
-def _close(job: Job, run: Job, outcome: Outcome, now: int, policy: Policy) -> Job:
+def _closed(job: Job, outcome: Outcome, now: int) -> Run:
     name, error, note = _describe(outcome)
-    closed = Run(
-        claim=run.claims, attempt=run.attempt, outcome=name, started_at=run.started_at or now, ended_at=now,
-        worker=run.worker, error=error, note=note,
+    return Run(
+        claim=job.claims, attempt=job.attempt, outcome=name, started_at=job.started_at or now, ended_at=now,
+        worker=job.worker, error=error, note=note,
     )  # fmt: skip
-    return job.evolve(runs=_kept((*job.runs, closed), policy))
 
 
 def _describe(outcome: Outcome) -> tuple[str, Error | None, str]:
@@ -280,14 +280,14 @@ def _counts(again: Ask, run: Job, outcome: Outcome | None) -> bool:
 def _outcome_of(job: Job, run: Job, outcome: Outcome, now: int, policy: Policy, random: float) -> Job:
     match outcome:
         case Success():
-            done = job.evolve(result=outcome.result, has_result=outcome.result is not None, error=None, failed_at=None)
-            return _finish(done, State.COMPLETED, "", now, policy)
+            done = {"result": outcome.result, "has_result": outcome.result is not None, "error": None, "failed_at": None}
+            return _finish(job, State.COMPLETED, "", now, policy, **done)
         case Skipped():
-            return _finish(job.evolve(fingerprint=None), State.COMPLETED, outcome.note or "skipped", now, policy)
+            return _finish(job, State.COMPLETED, outcome.note or "skipped", now, policy, fingerprint=None)
         case Cancelled():
             return _finish(job, State.CANCELLED, outcome.reason, now, policy)
         case Dead():
-            return _finish(job.evolve(error=outcome.error or job.error), State.DEAD, outcome.reason, now, policy)
+            return _finish(job, State.DEAD, outcome.reason, now, policy, error=outcome.error or job.error)
         case Snoozed() if run.cancelling is None:
             return job.evolve(state=W, due_at=outcome.until)
         case Failure() if run.cancelling is None:
@@ -308,8 +308,9 @@ def _failed(job: Job, failure: Failure, now: int, policy: Policy, random: float)
     return _finish(job, State.DEAD if failure.dead_letter else State.FAILED, reason, now, policy)
 
 
-def _finish(job: Job, state: State, reason: str, now: int, policy: Policy) -> Job:
-    return job.evolve(state=state, reason=reason, finished_at=now, expires_at=_expiry(job, state, now, policy))
+def _finish(job: Job, state: State, reason: str, now: int, policy: Policy, **more: object) -> Job:
+    expires_at = _expiry(job, state, now, policy)
+    return job.evolve(state=state, reason=reason, finished_at=now, expires_at=expires_at, **more)
 
 
 def _expiry(job: Job, state: State, now: int, policy: Policy) -> int:
