@@ -295,6 +295,10 @@ class ModelStore(Store):
     def _news(self, name: str) -> bool:
         return self.data.woken.get(name, 0) > self._seen.get(name, 0)
 
+    @property
+    def followed(self) -> bool:
+        return bool(self.data.followers)
+
     async def publish(self, events: Sequence[Event]) -> None:
         self._check()
         for follower in self.data.followers:

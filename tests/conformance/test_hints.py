@@ -121,6 +121,13 @@ async def test_a_follower_that_is_known_misses_nothing(store: Store) -> None:
         assert await first(stream) == [event(1), event(2)]
 
 
+async def test_a_store_that_has_seen_a_follower_says_so(store: Store) -> None:
+    async with aclosing(store.subscribe()) as stream, asyncio.timeout(PROMPT):
+        await anext(stream)
+        await store.add([make_job()])
+        assert store.followed
+
+
 async def test_nobody_needs_to_follow(store: Store) -> None:
     await store.publish([event(1)])
     await store.publish([])

@@ -34,6 +34,10 @@ class WatchedStore:
     def clone(self) -> WatchedStore:
         return WatchedStore(self._store.clone(), self._watch)
 
+    @property
+    def followed(self) -> bool:
+        return self._store.followed
+
     def subscribe(self) -> Any:
         self._watch.calls["subscribe"] += 1
         return self._store.subscribe()

@@ -10,7 +10,7 @@ from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import Event, Store
 
 When = Literal["before", "after"]
-CALLS = sorted(name for name in Store.__abstractmethods__ if name not in ("clone", "subscribe"))
+CALLS = sorted(name for name in Store.__abstractmethods__ if name not in ("clone", "subscribe", "followed"))
 
 
 class Plan:
@@ -42,6 +42,10 @@ class _Faulty:
 
     def clone(self) -> Store:
         return faulty(self.inner.clone(), self.plan)
+
+    @property
+    def followed(self) -> bool:
+        return self.inner.followed
 
     def subscribe(self) -> AsyncGenerator[list[Event], None]:
         return self.inner.subscribe()

@@ -254,6 +254,11 @@ class Store(ABC):
         What was woken (or added) after this store's last claim of that queue began ends the wait at once.
         """
 
+    @property
+    @abstractmethod
+    def followed(self) -> bool:
+        """Whether anybody may be following, as far as this store knows: False spares the making of events."""
+
     @abstractmethod
     async def publish(self, events: Sequence[Event]) -> None:
         """Tell the followers. Costs nothing where nobody follows."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
@@ -30,7 +29,6 @@ R = TypeVar("R")
 
 PROGRESS_LIMIT = 16 * 1024
 LINE_LIMIT = 8 * 1024
-current: ContextVar[Context | None] = ContextVar("mainspring_context", default=None)
 
 
 class Done:

@@ -15,7 +15,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from mainspring.core import states
-from mainspring.core.job import Error, State
+from mainspring.core.job import Error, Job, State
 from mainspring.core.outcome import (
     Cancel,
     Cancelled,
@@ -33,7 +33,7 @@ from mainspring.core.outcome import (
 )
 from mainspring.errors import InputError, MainspringError, OutputError
 from mainspring.events import emit
-from mainspring.worker.context import Context, current
+from mainspring.worker.context import Context
 from mainspring.worker.hold import Hold, Stop
 from mainspring.worker.threads import Threads
 
@@ -53,7 +53,7 @@ class Executor:
 
     def start(self, hold: Hold) -> None:
         """Run the job of `hold`, from here to its settle."""
-        hold.run = asyncio.create_task(self._run(hold), name=hold.job.id)
+        hold.run = self._worker.loop.create_task(self._run(hold))
 
     def close(self) -> None:
         self._threads.close()
@@ -65,11 +65,11 @@ class Executor:
             if await self._begin(hold):
                 outcome = await self._handle(hold)
                 self._worker.desk.end(hold)
-                await self._settle(hold, outcome)
+                self._settle(hold, outcome)
+            else:
+                self._worker.desk.drop(hold)
         except Exception as error:
-            emit("run.lost", logging.ERROR, exc_info=error, job_id=hold.job.id, task=hold.job.task)
-        finally:
-            self._worker.desk.drop(hold)
+            self._lost(hold, error)
 
     async def _begin(self, hold: Hold) -> bool:
         """Whether the handler is to run. What `states.begin` has to say is saved first; it is rarely anything."""
@@ -105,7 +105,6 @@ class Executor:
         context = Context(hold, self._worker)
         if task.context_parameter is not None:
             arguments[task.context_parameter] = context
-        current.set(context)
         timeout = task.timeout if job.timeout is None else job.timeout
         if timeout is not None:
             late = f"timed out after {timeout / 1000:g} s"
@@ -125,19 +124,32 @@ class Executor:
                 return stopped
         return Success(result=hold.task.encode_result(value))
 
-    async def _settle(self, hold: Hold, outcome: Outcome | None) -> None:
+    def _settle(self, hold: Hold, outcome: Outcome | None) -> None:
         if hold.stop == "lost":
-            emit("run.lost", logging.WARNING, job_id=hold.job.id, task=hold.job.task, reason=hold.reason)
+            self._lost(hold, hold.reason)
             return
         now, policy, jitter = self._worker.clock.now(), hold.task.policy, random.random()
-        if outcome is None:
-            row = await self._worker.settler.write(hold, lambda job: states.release(job, now, now, policy, ran=True))
-        else:
-            row = await self._worker.settler.write(hold, lambda job: states.settle(job, outcome, now, policy, jitter))
-        if row is None:
-            emit("run.lost", logging.WARNING, job_id=hold.job.id, task=hold.job.task, reason="another worker has it")
-        else:
-            self._worker.settled(hold, outcome, row)
+
+        def transition(job: Job) -> Job:
+            if outcome is None:
+                return states.release(job, now, now, policy, ran=True)
+            return states.settle(job, outcome, now, policy, jitter)
+
+        def done(answer: Job | None | Exception) -> None:
+            if isinstance(answer, Job):
+                self._worker.settled(answer)
+                self._worker.desk.drop(hold)
+            else:
+                self._lost(hold, answer or "another worker has it")
+
+        self._worker.settler.hand_in(hold, transition, done)
+
+    def _lost(self, hold: Hold, why: Exception | str) -> None:
+        """The run is over, and the store does not know: whoever claims the job when its lease ends counts it."""
+        error = why if isinstance(why, Exception) else None
+        level = logging.WARNING if error is None else logging.ERROR
+        emit("run.lost", level, exc_info=error, job_id=hold.job.id, task=hold.job.task, reason=why)
+        self._worker.desk.drop(hold)
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 

@@ -28,13 +28,14 @@ FIRST_BACK_OFF = 0.05
 LONGEST_BACK_OFF = 1.0
 
 
+Answer = Job | None | Exception
+"""The new row; None: the job is no longer ours; or what the transition raised."""
+
+
 class Write(NamedTuple):
     hold: Hold
     transition: Transition
-
-
-Answer = Job | None | Exception
-"""The new row; None: the job is no longer ours; or what the transition raised."""
+    done: Callable[[Answer], None] | None = None
 
 
 class Settler:
@@ -46,7 +47,8 @@ class Settler:
 
     async def write(self, hold: Hold, transition: Transition) -> Job | None:
         """Save what `transition` makes of the job. None: it is no longer ours, nothing was changed."""
-        await self._own(hold)
+        if not self._take(hold):
+            await self._own(hold)
         try:
             if hold.lines:
                 await self._flush(hold)
@@ -57,12 +59,32 @@ class Settler:
             raise answer
         return answer
 
+    def hand_in(self, hold: Hold, transition: Transition, done: Callable[[Answer], None]) -> None:
+        """As `write`, without waiting: `done` is called with the answer. The way of every settle, for it costs neither
+        a wake-up nor a turn of the loop per job (8 of 115 us in a drain of no-op jobs)."""
+        if hold.lines or not self._take(hold):
+            self._worker.loop.create_task(self._write_and_tell(hold, transition, done))
+        else:
+            self._batcher.submit(Write(hold, transition, done))
+
+    async def _write_and_tell(self, hold: Hold, transition: Transition, done: Callable[[Answer], None]) -> None:
+        try:
+            done(await self.write(hold, transition))
+        except Exception as error:
+            done(error)
+
     async def drain(self) -> None:
         """Wait until all that was handed in has been written or given up."""
         await self._batcher.drain()
 
+    def _take(self, hold: Hold) -> bool:
+        """Become the hold's one writer, unless a renewal is in flight."""
+        with self._worker.desk.lock:
+            hold.settling = not hold.beating
+        return hold.settling
+
     async def _own(self, hold: Hold) -> None:
-        """Become the hold's one writer: wait for a renewal in flight."""
+        """Become the hold's one writer, after the renewal in flight."""
         while True:
             with self._worker.desk.lock:
                 if not hold.beating:
@@ -93,7 +115,13 @@ class Settler:
                 await asyncio.sleep(back_off)
                 back_off = min(back_off * 2, LONGEST_BACK_OFF)
                 pending = await self._after_failure(writes, [n for n in pending if n not in answers], answers)
+            except Exception as error:  # a fault of ours or of the driver: nobody may wait for ever
+                answers |= {n: error for n in pending if n not in answers}
+                pending = []
         await self._tell([a for a in answers.values() if isinstance(a, Job)])
+        for n, write in enumerate(writes):
+            if write.done is not None:
+                write.done(answers[n])
         return [answers[n] for n in range(len(writes))]
 
     async def _try(self, writes: list[Write], pending: list[int], answers: dict[int, Answer]) -> list[int]:
@@ -115,7 +143,7 @@ class Settler:
         return job if hold.progress is None else job.evolve(progress=hold.progress)
 
     def _accept(self, hold: Hold, row: Job) -> Job:
-        hold.job = row.evolve(input=None, result=None)
+        hold.job = row if row.input is None and row.result is None else row.evolve(input=None, result=None)
         hold.progress = None
         return row
 
@@ -150,19 +178,23 @@ class Settler:
 
     async def _tell(self, rows: list[Job]) -> None:
         """Hints, after the fact: followers learn of new states, who waits for a capped task's slot looks again."""
+        store, caps = self._worker.store, self._worker.caps
+        capped = {row.queue for row in rows if row.state is not State.RUNNING and caps.get(row.task) is not None}
+        try:
+            if store.followed:
+                await store.publish(self._events(rows))
+            for queue in capped:
+                await store.wake(queue)
+        except StoreError as error:
+            emit("hint.lost", logging.DEBUG, error=str(error))
+
+    def _events(self, rows: list[Job]) -> list[Event]:
         now = self._worker.clock.now()
         ended = [row for row in rows if row.state is not State.RUNNING]
-        events = [
+        return [
             Event(job_id=j.id, task=j.task, queue=j.queue, kind="state", status=states.status(j, now), at=now)
             for j in ended
         ]
-        capped = {j.queue for j in ended if self._worker.caps.get(j.task) is not None}
-        try:
-            await self._worker.store.publish(events)
-            for queue in capped:
-                await self._worker.store.wake(queue)
-        except StoreError as error:
-            emit("hint.lost", logging.DEBUG, error=str(error))
 
 
 def _size_of(write: Write) -> int:

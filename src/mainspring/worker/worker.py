@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from mainspring.core import states
 from mainspring.core.duration import Duration, milliseconds
 from mainspring.core.job import Job, State
-from mainspring.core.outcome import Outcome
 from mainspring.core.records import WORKER, Record
 from mainspring.errors import DefinitionError, StoreError, UnknownTask
 from mainspring.events import emit
@@ -234,7 +233,7 @@ class Worker:
         except RuntimeError:
             pass
 
-    def settled(self, hold: Hold, outcome: Outcome | None, row: Job) -> None:
+    def settled(self, row: Job) -> None:
         """A run of this worker is over and stored."""
         self.processed += 1
         run = row.runs[-1] if row.runs else None

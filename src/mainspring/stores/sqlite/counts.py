@@ -7,7 +7,6 @@ next purge; readers pass over them.
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from typing import Any, NamedTuple
 
 from mainspring.stores.sqlite.transaction import Bulk
@@ -18,7 +17,6 @@ ADJUST = Bulk(
     ON CONFLICT (queue, task, origin, keyed, state) DO UPDATE SET n = n + excluded.n""",
     columns=6,
 )
-EMPTY = "SELECT EXISTS (SELECT 1 FROM mainspring_counts WHERE n = 0)"
 SWEEP = "DELETE FROM mainspring_counts WHERE n = 0"
 
 
@@ -36,13 +34,13 @@ class Tally:
     """The changes of one transaction."""
 
     def __init__(self) -> None:
-        self._changes: Counter[tuple[Any, ...]] = Counter()
+        self._changes: dict[tuple[Any, ...], int] = {}
 
     def enter(self, place: tuple[Any, ...]) -> None:
-        self._changes[place] += 1
+        self._changes[place] = self._changes.get(place, 0) + 1
 
     def leave(self, place: tuple[Any, ...]) -> None:
-        self._changes[place] -= 1
+        self._changes[place] = self._changes.get(place, 0) - 1
 
     def write(self, connection: sqlite3.Connection) -> None:
         ADJUST.run(connection, [(*place, n) for place, n in self._changes.items() if n])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import weakref
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -16,9 +17,10 @@ from mainspring.errors import StoreUnavailable
 from mainspring.stores.sqlite import events
 from mainspring.stores.sqlite.channel import Channel, T, Work
 from mainspring.stores.sqlite.connect import connect, open_for_writing, open_in_memory
-from mainspring.stores.sqlite.hub import Hub, hub_of
+from mainspring.stores.sqlite.hub import Hub, Waiter, hub_of
 from mainspring.stores.sqlite.settings import Settings
 from mainspring.stores.sqlite.transaction import transaction
+from mainspring.stores.sqlite.watch import Watch
 
 
 class Database(Protocol):
@@ -42,6 +44,9 @@ class Database(Protocol):
     def version(self) -> int:
         """A number that is another one after somebody has written. Cheap enough for the event loop: 4 us."""
 
+    def listening(self, waiter: Waiter) -> AbstractContextManager[bool]:
+        """Nudge the waiter when somebody may have written. False: nobody will, so it must look for itself."""
+
 
 class File:
     """The connections of one store to a database file."""
@@ -55,6 +60,7 @@ class File:
         self._writer = Channel("writer", settings)
         self._reader = Channel("reader", settings)
         self._watcher: sqlite3.Connection | None = None
+        self._watch: Watch | None = None
         self._seen = 0
 
     async def open(self) -> None:
@@ -62,6 +68,7 @@ class File:
         try:
             await self._reader.open(partial(connect, self._settings))
             self._watcher = connect(self._settings)
+            self._watch = Watch(str(self._settings.path))
         except BaseException:
             await self.close()
             raise
@@ -70,6 +77,8 @@ class File:
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.close()
+        if self._watch is not None:
+            self._watch.close()
         await self._reader.close()
         await self._writer.close()
 
@@ -90,6 +99,9 @@ class File:
         except sqlite3.OperationalError:
             pass  # Locked for a moment by recovery: ask again at the next turn.
         return self._seen
+
+    def listening(self, waiter: Waiter) -> AbstractContextManager[bool]:
+        return nullcontext(False) if self._watch is None else self._watch.listening(waiter)
 
 
 class Memory:
@@ -135,6 +147,9 @@ class Memory:
 
     def version(self) -> int:
         return 0  # All who write are in this process, and tell the hub.
+
+    def listening(self, waiter: Waiter) -> AbstractContextManager[bool]:
+        return nullcontext(True)
 
 
 def _written(hub: Hub, work: Work[T], connection: sqlite3.Connection) -> T:

@@ -19,6 +19,7 @@ class Waiter:
     def __init__(self, names: Sequence[str]) -> None:
         self.names = frozenset(names)
         self.woken = False
+        self.nudged = False
         self._loop = asyncio.get_running_loop()
         self._sleep: asyncio.Future[None] | None = None
 
@@ -41,6 +42,11 @@ class Waiter:
             self._loop.call_soon_threadsafe(self._wake)
         except RuntimeError:
             pass  # That loop is closed.
+
+    def nudge(self) -> None:
+        """End the sleep, if there is one: it may be good to look. From the waiter's own loop."""
+        self.nudged = True
+        self._end()
 
     def _wake(self) -> None:
         self.woken = True

@@ -141,13 +141,14 @@ class Stored(NamedTuple):
     def place(self) -> tuple[Any, ...]:
         return self[10:]
 
-    @property
-    def kept(self) -> dict[str, Any]:
-        """What only claims write."""
-        return {
-            "token": self.token, "claims": self.claims, "worker": self.worker, "started_at": self.started_at,
-            "last_worker": self.last_worker, "last_started_at": self.last_started_at,
-        }  # fmt: skip
+    def after(self, job: Job) -> Job:
+        """The new row: the job as it was saved, but with what only claims write."""
+        if (job.claims, job.worker, job.started_at, job.last_worker, job.last_started_at) == self[5:10]:
+            return job.evolve(version=job.version + 1)
+        return job.evolve(
+            version=job.version + 1, claims=self.claims, worker=self.worker, started_at=self.started_at,
+            last_worker=self.last_worker, last_started_at=self.last_started_at,
+        )  # fmt: skip
 
 
 class Change(NamedTuple):

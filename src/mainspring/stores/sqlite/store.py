@@ -120,10 +120,7 @@ class SQLiteStore(Store):
             return []
         changes = [change_of(job) for job in jobs]
         stored = await self._write(partial(job_table.save, changes=changes), within)
-        saved = [
-            None if row is None else job.evolve(version=job.version + 1, **row.kept)
-            for job, row in zip(jobs, stored, strict=True)
-        ]
+        saved = [None if row is None else row.after(job) for job, row in zip(jobs, stored, strict=True)]
         if within is None:
             self._tell_of_saved(saved, [row is not None and row.state == RUNNING for row in stored])
         return saved
@@ -194,6 +191,10 @@ class SQLiteStore(Store):
 
     async def wait(self, names: Sequence[str], timeout: float) -> bool:
         return await wait(self._connections(), self._marks, names, timeout)
+
+    @property
+    def followed(self) -> bool:
+        return self._hub.followed
 
     async def publish(self, events: Sequence[Event]) -> None:
         if self._hub.followed and events:

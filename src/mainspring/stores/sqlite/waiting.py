@@ -1,23 +1,33 @@
 """Sleeping until there may be something to do.
 
-Stores of the same process are woken at once, by the hub. For other processes the file is asked whether it has changed,
-which costs 4 us and no write; only when it has, the hints are read. So idle workers never write, and the settles and
-heartbeats of others wake nobody.
+Stores of the same process are woken at once, by the hub. For other processes the kernel tells that the file is written
+(`watch`); for a moment after that, and where it cannot tell, the file is asked every few milliseconds whether something
+was committed, which costs 5 us and no write. Only when it was, the hints are read. So idle workers never write, and the
+settles and heartbeats of others wake nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 
 from mainspring.stores.sqlite import hints
 from mainspring.stores.sqlite.database import Database
+from mainspring.stores.sqlite.hub import Waiter
 
 QUEUE_PERIOD = 0.010
 """Seconds between two looks at the file for work: half of it is the pick-up latency from another process."""
 WORKER_PERIOD = 0.050
 """The same where only worker ids are waited for: a cancel may take a little longer."""
+SOON = 0.001
+"""Seconds to the second look after the file was written; each further one comes twice as late, down to the period."""
+ALERT = 0.1
+"""Seconds of looking after the file was written or has changed: a commit can be seen only a moment after it is written,
+with `synchronous=full` not before the disk has answered. It also keeps a busy file from waking us at each write."""
+ASLEEP = 0.25
+"""Seconds between two looks while the kernel would tell: for file systems on which it forgets to."""
 FREED = "freed:"
 """What a waiter that a cap held back waits for, too, in the hub."""
 
@@ -54,26 +64,57 @@ def _is_worker(name: str) -> bool:
 
 async def wait(database: Database, marks: Marks, names: Sequence[str], timeout: float) -> bool:
     """Sleep until one of `names` is woken (True), or for `timeout` seconds of real time (False)."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + timeout
     full = marks.full(names)
-    period = WORKER_PERIOD if all(map(_is_worker, names)) else QUEUE_PERIOD
     with database.hub.waiting([*names, FREED] if full else names) as waiter:
-        version = database.version()
+        look = _Look(database, waiter, WORKER_PERIOD if all(map(_is_worker, names)) else QUEUE_PERIOD, timeout)
         now = await _read(database, names)
         known = {name: now[name] if (n := marks.known(name)) is None else n for name in names}
         while now == known and not waiter.woken:
-            left = end - loop.time()
-            if left <= 0:
+            if not await look.again():
                 return False
-            await waiter.sleep(min(left, period) if database.shared else left)
-            last, version = version, database.version()
-            if last != version or waiter.woken:
+            if look.changed or waiter.woken:
                 now = await _read(database, names)
                 if full:
                     break
         marks.seen(now)
         return True
+
+
+class _Look:
+    """When to look at the file, and whether it has changed since the last look."""
+
+    def __init__(self, database: Database, waiter: Waiter, period: float, timeout: float) -> None:
+        self.changed = False
+        self._database = database
+        self._waiter = waiter
+        self._period = period
+        self._time = asyncio.get_running_loop().time
+        self._end = self._time() + timeout
+        self._alert_until = 0.0
+        self._pause = period
+        self._version = database.version()
+
+    async def again(self) -> bool:
+        """Sleep until it is time to look, and look. False: the time is over."""
+        left = self._end - self._time()
+        if left <= 0:
+            return False
+        await self._sleep(left)
+        last, self._version = self._version, self._database.version()
+        self.changed = last != self._version
+        if self.changed or self._waiter.nudged:
+            self._alert_until = self._time() + ALERT
+        return True
+
+    async def _sleep(self, left: float) -> None:
+        waiter = self._waiter
+        if waiter.nudged:
+            self._pause = SOON
+        waiter.nudged = False
+        alert = self._time() < self._alert_until
+        with nullcontext(False) if alert else self._database.listening(waiter) as listening:
+            await waiter.sleep(min(left, ASLEEP if listening else self._pause))
+        self._pause = min(self._period, self._pause * 2)
 
 
 async def _read(database: Database, names: Sequence[str]) -> dict[str, int]:
