@@ -61,6 +61,8 @@ class Hub:
         self._wake = asyncio.Event()
         self._delay = SOON
         self._runner: asyncio.Task[None] | None = None
+        self._runners: set[asyncio.Task[None]] = set()
+        """With those that have stopped looking, and still take leave of the store."""
 
     async def ended(self, id: str) -> Job:
         """The job, once it has ended. Raises `JobNotFound`."""
@@ -98,9 +100,10 @@ class Hub:
 
     async def close(self) -> None:
         """End; whoever still waits is told that the store is gone."""
-        if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.gather(self._runner, return_exceptions=True)
+        runners = list(self._runners)
+        for runner in runners:
+            runner.cancel()
+        await asyncio.gather(*runners, return_exceptions=True)
         self._fail(StoreUnavailable("the client was closed while it was waited for a job."))
 
     # -- who waits -------------------------------------------------------------------------------------------------
@@ -111,8 +114,10 @@ class Hub:
         self._changed.add(id)
         self._delay = SOON
         self._wake.set()
-        if self._runner is None or self._runner.done():
+        if self._runner is None:
             self._runner = asyncio.create_task(self._run(), name="mainspring-follow")
+            self._runners.add(self._runner)
+            self._runner.add_done_callback(self._runners.discard)
         return watch
 
     def _leave(self, watch: Watch) -> None:
@@ -132,6 +137,8 @@ class Hub:
         except Exception as error:  # the store cannot be used: nobody must wait for ever
             self._fail(error)
         finally:
+            # Before the first await: who joins while this one takes leave must find that nobody looks any more.
+            self._runner = None
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
 
