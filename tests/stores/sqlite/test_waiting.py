@@ -8,6 +8,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+import pytest
+
 from mainspring.core.job import State
 from mainspring.core.records import GATE, Record, queue_gate
 from mainspring.stores.base import Event
@@ -25,7 +27,12 @@ async def woken(store: SQLiteStore, *names: str) -> bool:
         return await store.wait(names, LONG)
 
 
-async def test_an_add_by_another_process_ends_the_wait(bench: Bench, store: SQLiteStore, path: Path) -> None:
+@pytest.mark.parametrize("kernel", ["tells", "is silent"])
+async def test_an_add_by_another_process_ends_the_wait(
+    bench: Bench, store: SQLiteStore, path: Path, kernel: str
+) -> None:
+    if kernel == "is silent":  # As on other systems than Linux.
+        store._database._watch.close()  # type: ignore[attr-defined]
     child = Child("add", path, "a")
     await child.ready()
     assert (await bench.claim()).jobs == []
@@ -59,6 +66,13 @@ async def test_a_wake_by_another_process_reaches_a_worker(store: SQLiteStore, pa
     assert await waiting
     await child.end()
     assert not await store.wait(["w:1"], 0.0), "a wake is used up by the wait that it ended"
+
+
+async def test_several_may_wait_on_one_store(store: SQLiteStore, other: sqlite3.Connection) -> None:
+    waits = [asyncio.create_task(woken(store, name)) for name in ("default", "other", "w:1")]
+    await asyncio.wait(waits, timeout=0.05)
+    other.execute("INSERT INTO mainspring_hints VALUES ('default', 1), ('other', 1), ('w:1', 1)")
+    assert await asyncio.gather(*waits) == [True] * 3
 
 
 async def test_a_commit_of_the_callers_own_ends_the_wait(

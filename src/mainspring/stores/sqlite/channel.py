@@ -111,9 +111,11 @@ class Channel:
         self._keep = keep
         self._inbox.put(None)
         try:
-            await self._last.future
-        finally:
+            async with asyncio.timeout(self._settings.deadline):
+                await self._last.future
             thread.join(timeout=1.0)
+        except TimeoutError:
+            pass  # It hangs in the disk. The thread is a daemon, and holds nobody up.
 
     def _give_up(self, call: Call[Any]) -> None:
         if call.future.done():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 
+from mainspring.errors import StoreUnusable
 from mainspring.stores.sqlite.find import CASEFOLD
 from mainspring.stores.sqlite.schema import inspect, migrate
 from mainspring.stores.sqlite.settings import Settings
 
-CACHE_KB = 16_000
+CACHE_KB = 8_000
 PREPARED = 256
 """Statements kept prepared per connection; a bulk statement is one per size of its chunks."""
 WAL_PAGES = 4_000
@@ -23,12 +24,21 @@ def open_for_writing(settings: Settings) -> sqlite3.Connection:
     try:
         inspect(connection)  # First: a file of something else is not to be changed in any way.
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            connection.execute("PRAGMA journal_mode = WAL")
+            _begin_log(connection, settings)
         migrate(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _begin_log(connection: sqlite3.Connection, settings: Settings) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreUnusable(
+            f"{settings.path}: SQLite keeps no write-ahead log there, only {mode!r}. "
+            "Expected a file system of this machine, not one over a network; name another file."
+        )
 
 
 def connect(settings: Settings) -> sqlite3.Connection:

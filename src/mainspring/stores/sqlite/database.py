@@ -22,6 +22,11 @@ from mainspring.stores.sqlite.settings import Settings
 from mainspring.stores.sqlite.transaction import transaction
 from mainspring.stores.sqlite.watch import Watch
 
+ALERT = 0.015
+"""Seconds of looking after the file was written."""
+ALERT_FULL = 0.1
+"""The same with `synchronous=full`, where a commit can be seen when the disk has answered."""
+
 
 class Database(Protocol):
     """What a store needs of its connections."""
@@ -29,6 +34,8 @@ class Database(Protocol):
     hub: Hub
     shared: bool
     """Whether other processes may write."""
+    alert: float
+    """Seconds of looking after the file was written, for what was committed by that."""
 
     async def open(self) -> None: ...
     async def close(self) -> None: ...
@@ -56,6 +63,7 @@ class File:
     def __init__(self, settings: Settings) -> None:
         assert settings.path is not None
         self.hub = hub_of(settings.path)
+        self.alert = ALERT_FULL if settings.synchronous == "full" else ALERT
         self._settings = settings
         self._writer = Channel("writer", settings)
         self._reader = Channel("reader", settings)
@@ -111,6 +119,7 @@ class Memory:
 
     def __init__(self, settings: Settings) -> None:
         self.hub = Hub()
+        self.alert = 0.0
         self._settings = settings
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None

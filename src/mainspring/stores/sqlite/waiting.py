@@ -22,10 +22,8 @@ QUEUE_PERIOD = 0.010
 WORKER_PERIOD = 0.050
 """The same where only worker ids are waited for: a cancel may take a little longer."""
 SOON = 0.001
-"""Seconds to the second look after the file was written; each further one comes twice as late, down to the period."""
-ALERT = 0.1
-"""Seconds of looking after the file was written or has changed: a commit can be seen only a moment after it is written,
-with `synchronous=full` not before the disk has answered. It also keeps a busy file from waking us at each write."""
+"""Seconds to the second look after the file was written: a commit can be seen only a moment later. Each further look
+comes twice as late, down to the period."""
 ASLEEP = 0.25
 """Seconds between two looks while the kernel would tell: for file systems on which it forgets to."""
 FREED = "freed:"
@@ -102,18 +100,18 @@ class _Look:
         await self._sleep(left)
         last, self._version = self._version, self._database.version()
         self.changed = last != self._version
-        if self.changed or self._waiter.nudged:
-            self._alert_until = self._time() + ALERT
+        if self.changed:
+            # It was not for us, or we would not be back here. A busy file is looked at once a period.
+            self._pause, self._alert_until = self._period, self._time() + self._period
+        elif self._waiter.nudged:
+            self._pause, self._alert_until = SOON, self._time() + self._database.alert
         return True
 
     async def _sleep(self, left: float) -> None:
-        waiter = self._waiter
-        if waiter.nudged:
-            self._pause = SOON
-        waiter.nudged = False
+        self._waiter.nudged = False
         alert = self._time() < self._alert_until
-        with nullcontext(False) if alert else self._database.listening(waiter) as listening:
-            await waiter.sleep(min(left, ASLEEP if listening else self._pause))
+        with nullcontext(False) if alert else self._database.listening(self._waiter) as listening:
+            await self._waiter.sleep(min(left, ASLEEP if listening else self._pause))
         self._pause = min(self._period, self._pause * 2)
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mainspring.errors import DefinitionError
+from mainspring.errors import DefinitionError, StoreUnavailable
 from mainspring.stores.sqlite.channel import T, Work
-from mainspring.stores.sqlite.failures import translate
+from mainspring.stores.sqlite.failures import busy, translate
 from mainspring.stores.sqlite.settings import Settings
 
 _SAVEPOINT = "mainspring_within"
@@ -31,6 +31,13 @@ def run_within(within: Any, settings: Settings, work: Work[T]) -> T:
     except sqlite3.ProgrammingError as e:
         raise DefinitionError(
             f"within: the connection cannot be used here ({e}). Expected an open connection of the calling thread."
+        ) from e
+    except sqlite3.OperationalError as e:
+        if not busy(e):
+            raise translate(e, settings) from e
+        raise StoreUnavailable(
+            f"{settings.path}: the database is locked by another writer, or has changed since your transaction began. "
+            "Roll back and try again; BEGIN IMMEDIATE takes the lock at once."
         ) from e
     except sqlite3.Error as e:
         raise translate(e, settings) from e
