@@ -280,7 +280,12 @@ def _counts(again: Ask, run: Job, outcome: Outcome | None) -> bool:
 def _outcome_of(job: Job, run: Job, outcome: Outcome, now: int, policy: Policy, random: float) -> Job:
     match outcome:
         case Success():
-            done = {"result": outcome.result, "has_result": outcome.result is not None, "error": None, "failed_at": None}
+            done = {
+                "result": outcome.result,
+                "has_result": outcome.result is not None,
+                "error": None,
+                "failed_at": None,
+            }
             return _finish(job, State.COMPLETED, "", now, policy, **done)
         case Skipped():
             return _finish(job, State.COMPLETED, outcome.note or "skipped", now, policy, fingerprint=None)
