@@ -215,6 +215,7 @@ class World:
             assert self.write(job, after, edges.began(job, after)), "nobody came between"
             after = after.evolve(version=job.version + 1)
         if after.state is State.RUNNING:
+            assert after.due_at == job.due_at, "a lease was changed"
             self.book.ran[job.id] = after.input or ""
             self.held[worker].append(after)
         elif poisoned or after.state is not State.WAITING or after.ask == job.ask:

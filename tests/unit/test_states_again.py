@@ -137,6 +137,7 @@ def test_an_ask_taken_up_after_a_lost_run_starts_clean_and_in_time_only() -> Non
     joined = states.join(running, make_ask("N", start_by=NOW + 5), NOW)
     assert joined is not None
     again = claimed(joined.evolve(due_at=NOW))
-    assert states.begin(again, NOW + 5, POLICY).progress is None
+    begun = states.begin(again, NOW + 5, POLICY)
+    assert (begun.progress, begun.due_at) == (None, again.due_at), "under the lease that it has"
     late = states.begin(again, NOW + 6, POLICY)
     assert (late.state, late.reason) == (State.CANCELLED, "expired")

@@ -208,6 +208,7 @@ def test_an_end_says_why() -> None:
         job = states.settle(running, outcome, NOW, POLICY)
         assert (job.state, job.reason) == (state, reason)
         assert job.runs[-1].note == (reason or "busy")
+        assert job.due_at == (NOW + 9 if state is State.WAITING else running.due_at)
     assert states.settle(running, Dead(), NOW, POLICY).error is None
     assert states.settle(running.evolve(error=BOOM), Dead(), NOW, POLICY).error == BOOM
 

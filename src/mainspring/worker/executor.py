@@ -135,7 +135,7 @@ class Executor:
                 return states.release(job, now, now, policy, ran=True)
             return states.settle(job, outcome, now, policy, jitter)
 
-        def done(answer: Job | None | Exception) -> None:
+        def done(answer: Job | Exception | None) -> None:
             if isinstance(answer, Job):
                 self._worker.settled(answer)
                 self._worker.desk.drop(hold)

@@ -28,7 +28,7 @@ FIRST_BACK_OFF = 0.05
 LONGEST_BACK_OFF = 1.0
 
 
-Answer = Job | None | Exception
+Answer = Job | Exception | None
 """The new row; None: the job is no longer ours; or what the transition raised."""
 
 
