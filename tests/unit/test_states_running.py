@@ -40,6 +40,21 @@ def test_runs_that_vanished_are_recorded_once() -> None:
     assert (done.interruptions, done.attempts) == (0, 1)
 
 
+def test_a_run_that_vanished_or_was_released_has_its_times() -> None:
+    started, now = NOW + 3, NOW + 3 + LEASE
+    job = states.begin(claimed(claimed(make_job(), started), now, "w:2"), now + 1, POLICY)
+    assert [(r.started_at, r.ended_at) for r in job.runs] == [(started, now + 1)]
+    back = states.release(job, now + 2, now + 2, POLICY, ran=True)
+    assert [(r.started_at, r.ended_at, r.worker) for r in back.runs[1:]] == [(now, now + 2, "w:2")]
+
+
+def test_a_run_that_failed_after_a_cancel_ends_with_the_cancels_reason() -> None:
+    for outcome in ("failure", "snooze"):
+        asked_to = states.cancel(claimed(make_job()), NOW, POLICY, "enough")
+        assert asked_to is not None
+        assert states.settle(asked_to, OUTCOMES[outcome], NOW, POLICY).reason == "enough"
+
+
 def test_a_claim_given_back_is_never_recorded_as_vanished() -> None:
     lost = vanished(make_job())
     back = states.release(lost, NOW, NOW, POLICY)
@@ -168,6 +183,7 @@ def test_attempts_count_what_ran_and_snoozes_do_not() -> None:
     job = states.settle(claimed(job, due), OUTCOMES["failure"], due, POLICY)
     assert (job.state, job.reason, job.attempts) == (State.DEAD, "exhausted", 3)
     assert [r.attempt for r in job.runs] == [1, 2, 2, 3, 3]
+    assert [r.outcome for r in job.runs] == ["failed", "snoozed", "timed_out", "snoozed", "failed"]
 
 
 def test_success_keeps_its_result_and_forgets_the_error() -> None:
