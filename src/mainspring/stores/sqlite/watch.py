@@ -1,8 +1,8 @@
 """Being told by the kernel that a file is written, so that idle workers need not look 100 times a second.
 
 Linux alone has inotify; elsewhere, and where it is refused, a wait looks at the file every few milliseconds. Looking
-100 times a second from an event loop costs 1 to 2 % of a core here and finds work after 5 ms; this costs 0.1 % and
-finds it after 1 ms. The watch is on the name of the log, not on an open file: closing a second handle to a database
+100 times a second from an event loop costs 1 to 2 % of a core here and finds work after 7 ms; this costs 0.2 % and
+finds it after 2 ms. The watch is on the name of the log, not on an open file: closing a second handle to a database
 file would let go of all locks that SQLite holds on it.
 """
 
