@@ -29,6 +29,7 @@ from mainspring.core.job import State
 from mainspring.stores.base import Query
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+PATIENCE = 60.0
 JOBS = int(os.environ.get("BENCH_JOBS", "20000"))
 
 
@@ -87,7 +88,7 @@ def our_concurrent(folder: Path) -> float:
 
 def huey_single(folder: Path, jobs: int = JOBS // 4) -> float:
     filled = subprocess.run(
-        [sys.executable, "-m", "benchmarks.huey_app", str(jobs)],
+        [sys.executable, "-c", "from benchmarks.huey_app import main; main()", str(jobs)],
         env=environment(HUEY_BENCH_FILE=f"{folder}/huey.db"),
         cwd=ROOT,
         capture_output=True,
@@ -151,10 +152,13 @@ def _huey_rate(file: str, connection: sqlite3.Connection, workers: int) -> float
         return int(connection.execute("SELECT count(*) FROM task").fetchone()[0])
 
     with running(huey_worker(workers), HUEY_BENCH_FILE=file):
-        while (first := left()) >= JOBS // 4:
+        give_up = time.perf_counter() + PATIENCE
+        while (first := left()) >= JOBS // 4 and time.perf_counter() < give_up:
             time.sleep(0.005)
         begun = time.perf_counter()
         while left() > 0:
+            if time.perf_counter() > give_up:
+                raise TimeoutError(f"Huey drained nothing within {PATIENCE:.0f} s")
             time.sleep(0.005)
         return first / (time.perf_counter() - begun)
 

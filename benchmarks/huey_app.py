@@ -1,4 +1,6 @@
-"""The same for Huey on SQLite, with its defaults. As a program it enqueues: `python -m benchmarks.huey_app JOBS`."""
+"""The same for Huey on SQLite, with its defaults.
+
+`main` enqueues; it is to be imported, not run as a program, for a task's name has the name of its module."""
 
 from __future__ import annotations
 
@@ -28,7 +30,3 @@ def main() -> None:
     for n in range(jobs):
         noop(n)
     print(jobs / (time.perf_counter() - begun))
-
-
-if __name__ == "__main__":
-    main()
