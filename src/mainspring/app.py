@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, Unpac
 
 from mainspring.client import Client
 from mainspring.clients import Clients
-from mainspring.core.clock import Clock, wall_ms
+from mainspring.core.clock import Clock
 from mainspring.core.duration import Duration
 from mainspring.core.handle import JobEvent, JobHandle
 from mainspring.core.job import Job
@@ -48,7 +48,7 @@ class Mainspring:
     """
 
     def __init__(self, store: str | Store, *, clock: TimeSource | None = None) -> None:
-        now = wall_ms if clock is None else clock.now
+        now = None if clock is None else clock.now
         self._store = open_store(store, now) if isinstance(store, str) else store
         self.url = self._store.url
         self.clock = Clock() if clock is None else Clock(clock.now, clock.now)

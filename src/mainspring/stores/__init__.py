@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mainspring.core.clock import wall_ms
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import Store
 
 SCHEMES = ("sqlite",)
 
 
-def open_store(url: str, time: Callable[[], int] = wall_ms) -> Store:
+def open_store(url: str, time: Callable[[], int] | None = None) -> Store:
     """The store that `url` names; not connected yet. `time` is what an embedded store takes for its clock.
 
     Raises `DefinitionError` for a scheme that is not known.

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mainspring.core.clock import wall_ms
 from mainspring.core.job import Job
 from mainspring.core.records import GATE, Record
 from mainspring.errors import StoreUnavailable
@@ -25,6 +24,7 @@ from mainspring.stores.sqlite import records as record_table
 from mainspring.stores.sqlite.channel import T, Work
 from mainspring.stores.sqlite.choose import Want
 from mainspring.stores.sqlite.claim import claim
+from mainspring.stores.sqlite.clock import MachineClock
 from mainspring.stores.sqlite.database import Database, File, Memory
 from mainspring.stores.sqlite.follow import follow
 from mainspring.stores.sqlite.hub import Hub
@@ -38,11 +38,15 @@ from mainspring.stores.sqlite.within import run_within
 class SQLiteStore(Store):
     """A database file, or `sqlite://:memory:`, which all clones of one store share."""
 
-    def __init__(self, url: str, time: Callable[[], int] = wall_ms) -> None:
-        """`time` is the store's clock. Raises `DefinitionError` for a bad URL; touches no file."""
+    def __init__(self, url: str, time: Callable[[], int] | None = None) -> None:
+        """`time` is the store's clock; default: the machine's (`clock`). Touches no file.
+
+        Raises `DefinitionError` for a bad URL.
+        """
         self.url = url
         self._settings = parse(url)
         self._time = time
+        self._clock = MachineClock()
         self._database: Database = File(self._settings) if self._settings.path else Memory(self._settings)
         self._opening = asyncio.Lock()
         self._is_open = False
@@ -72,7 +76,7 @@ class SQLiteStore(Store):
 
     async def time(self) -> int:
         self._connections()
-        return self._time()
+        return await self._clock.now(self) if self._time is None else self._time()
 
     # -- jobs --------------------------------------------------------------------------------------------------
 
