@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
@@ -117,13 +117,23 @@ class Mainspring:
         if isinstance(task, Task):
             return await self.client.enqueue_request(task.job(*args, **kwargs))
         if isinstance(task, str):
-            input = args[0] if args else None
-            return await self.client.enqueue_named(task, input, cast(CallOptions, kwargs))
+            if len(args) > 1:
+                raise DefinitionError(
+                    f"{len(args)} arguments beside the name {task!r}. Expected one object, the input; options are "
+                    f"given by name: app.enqueue({task!r}, {{...}}, delay=5)."
+                )
+            return await self.client.enqueue_named(task, args[0] if args else None, cast(CallOptions, kwargs))
         if not isinstance(task, Request):
             raise DefinitionError(f"cannot enqueue {task!r}. Expected a task, task.job(...), or the name of a task.")
+        if args or kwargs:
+            given = ", ".join((*map(repr, args), *kwargs))
+            raise DefinitionError(
+                f"{given} beside a call of {task.task!r} that is made already. Expected it alone: "
+                "task.options(...).job(...)."
+            )
         return await self.client.enqueue_request(task)
 
-    async def enqueue_many(self, requests: Sequence[Request[R]], within: Any = None) -> list[JobHandle[R]]:
+    async def enqueue_many(self, requests: Iterable[Request[R]], within: Any = None) -> list[JobHandle[R]]:
         """Store many calls made by `task.job(...)`, in order; see `Client.enqueue_many`."""
         return await self.client.enqueue_many(requests, within)
 

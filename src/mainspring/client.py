@@ -6,7 +6,7 @@ It knows tasks (to validate a call by name) and transitions (to join, cancel and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from mainspring.batching import Batcher
@@ -23,6 +23,7 @@ from mainspring.core.task import Task
 from mainspring.errors import (
     Contended,
     DefinitionError,
+    IllegalTransition,
     JobCancelled,
     JobFailed,
     JobNotFound,
@@ -118,12 +119,13 @@ class Client:
         [answer] = await self._joiner.put([call], request.within)
         return self._handle(request, answer)
 
-    async def enqueue_many(self, requests: Sequence[Request[R]], within: Any = None) -> list[JobHandle[R]]:
+    async def enqueue_many(self, requests: Iterable[Request[R]], within: Any = None) -> list[JobHandle[R]]:
         """Store many calls, in order, in as few round trips as their size allows. Answers their handles, in order.
 
         Where it raises, those of whole earlier batches are stored: repeat it only with keys. `within` makes it all or
         nothing. Raises `DefinitionError` for requests with transactions of their own.
         """
+        requests = _requests(requests)
         if any(request.within not in (None, within) for request in requests):
             raise DefinitionError("requests with within= of their own. Give within= to enqueue_many, for all of them.")
         await self._ready()
@@ -149,9 +151,9 @@ class Client:
         """A validated call by name, not stored yet."""
         task = self.tasks.get(name)
         if task is not None:
-            return task.request(input or {}).with_options(options or {})
+            return task.request({} if input is None else input).with_options(options or {})
         await self._ready()
-        return await self.snapshots.request(name, input or {}, options or {})
+        return await self.snapshots.request(name, {} if input is None else input, options or {})
 
     def _handle(self, request: Request[R], answer: Answer) -> JobHandle[R]:
         if isinstance(answer, Exception):
@@ -227,18 +229,23 @@ class Client:
         Raises `JobNotFound`, `Contended`, and what the transition raises.
         """
         await self._ready()
-        in_doubt = False
+        in_doubt: Job | None = None
         for _ in range(SWAPS):
             job = await self.get(id)
-            changed = transition(job)
+            try:
+                changed = transition(job)
+            except IllegalTransition:
+                if in_doubt is None or not _went_through(job, in_doubt):
+                    raise
+                return job
             if changed is None:
-                return job if in_doubt else None
+                return None if in_doubt is None else job
             try:
                 [row] = await self.store.save([changed.evolve(input=None, result=None)])
             except StoreUnavailable:
-                if in_doubt:
+                if in_doubt is not None:
                     raise
-                in_doubt = True
+                in_doubt = changed
                 continue
             if row is not None:
                 await self._tell(row)
@@ -277,6 +284,21 @@ class Client:
                 await self.store.wake(job.queue)
         except StoreError:
             pass  # hints may be lost
+
+
+def _requests(requests: Iterable[Request[R]]) -> list[Request[R]]:
+    # Once: a generator is at its end when it has been looked at.
+    found: list[Any] = list(requests) if isinstance(requests, Iterable) else [requests]
+    strange = [one for one in found if not isinstance(one, Request)]
+    if strange or not isinstance(requests, Iterable):
+        wrong = strange[0] if strange else requests
+        raise DefinitionError(f"cannot enqueue {wrong!r} as many. Expected a list of calls, made by task.job(...).")
+    return found
+
+
+def _went_through(job: Job, sent: Job) -> bool:
+    """Whether a change whose answer was lost is why it cannot be made again: it stands, or what waited has moved on."""
+    return sent.state is State.WAITING or job.state is sent.state
 
 
 def _completed(job: Job) -> Job:

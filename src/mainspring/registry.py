@@ -48,6 +48,11 @@ class Define:
             return Define(self._tasks, self._caller, known)
         if len(functions) > 1:
             raise DefinitionError(f"a task of {len(functions)} functions. Expected one; options are given by name.")
+        if not callable(functions[0]):
+            raise DefinitionError(
+                f"cannot make a task of {functions[0]!r}. Expected a function; options are given by name, as in "
+                "@app.task(queue=...)."
+            )
         task: Task[Any, Any] = Task(functions[0], self._caller, known)
         other = self._tasks.get(task.name)
         if other is not None:

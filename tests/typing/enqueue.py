@@ -76,3 +76,9 @@ def takes_text_handle(handle: JobHandle[str]) -> None: ...
 
 
 def takes_text_task(task: Task[..., str]) -> None: ...
+
+
+async def of_several_tasks() -> None:
+    handles: list[JobHandle[object]] = await app.enqueue_many([plain.job("a"), without_context.job("a")])
+    handles.append(await plain.enqueue("a"))
+    assert_type(await app.enqueue_many(plain.job(to) for to in "ab"), list[JobHandle[int]])

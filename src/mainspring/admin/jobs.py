@@ -12,7 +12,7 @@ from mainspring.admin.selection import ENDED, STATUSES, WAITING, JobFilters, Job
 from mainspring.client import Client
 from mainspring.core import states
 from mainspring.core.ids import new_id
-from mainspring.core.job import Job
+from mainspring.core.job import Job, State
 from mainspring.core.naming import check_count
 from mainspring.core.policy import Policy
 from mainspring.errors import DefinitionError, JobNotFound
@@ -77,6 +77,18 @@ class Jobs:
                 for job in jobs:
                     counts[states.status(job, client.clock.now())] += 1
         return counts
+
+    async def totals(self, **filters: Unpack[JobFilters]) -> dict[str, int]:
+        """How many jobs there are of each stored state: waiting (scheduled, pending or retrying), running, paused,
+        completed, failed, dead, cancelled. By task, queue and origin it reads no job, however many there are; for
+        looking often. Raises `DefinitionError` for `status`."""
+        if filters.get("status") is not None:
+            raise DefinitionError("a status in totals. Expected none: it tells them apart; count(status=...) for one.")
+        client = await self._app.connect()
+        totals = {state.value: 0 for state in State}
+        for count in await client.store.count(select(filters).query):
+            totals[count.state.value] += count.jobs
+        return totals
 
     async def status(self, job: Job) -> str:
         """What `job`, as it was read, is now: scheduled, pending, retrying, running, paused, completed, failed, dead

@@ -12,6 +12,7 @@ from mainspring.core.job import Frozen, Job
 from mainspring.core.request import Request
 
 R = TypeVar("R")
+Result = TypeVar("Result", covariant=True)
 
 
 class JobEvent(Frozen, frozen=True, kw_only=True):
@@ -43,13 +44,13 @@ class Caller(Protocol):
     def events(self, id: str) -> AsyncIterator[JobEvent]: ...
 
 
-class JobHandle(Generic[R]):
+class JobHandle(Generic[Result]):
     """A stored job. `created`: whether this call made it; False where another holds its key."""
 
     __slots__ = ("_caller", "_decode", "created", "id", "task")
 
     def __init__(
-        self, caller: Caller, id: str, task: str, decode: Callable[[str | None], R], *, created: bool = False
+        self, caller: Caller, id: str, task: str, decode: Callable[[str | None], Result], *, created: bool = False
     ) -> None:
         self._caller = caller
         self._decode = decode
@@ -57,7 +58,7 @@ class JobHandle(Generic[R]):
         self.task = task
         self.created = created
 
-    async def result(self, timeout: Duration | None = None) -> R:
+    async def result(self, timeout: Duration | None = None) -> Result:
         """What the newest run of this job returned; waits until it has ended. None where it was skipped.
 
         Raises `JobFailed`, `JobCancelled`, `ResultTimeout`, `JobNotFound` (its retention is over).

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from mainspring.core.duration import Duration, instant, milliseconds
 from mainspring.core.job import Error, Frozen
+from mainspring.errors import DefinitionError
 
 
 class Success(Frozen, frozen=True, kw_only=True):
@@ -67,12 +68,19 @@ class Steer(Exception):
 class Snooze(Steer):
     """Put the job back and run it again later. It costs no attempt.
 
-    `Snooze("30s")`, `Snooze(timedelta(hours=1))` or `Snooze(until=datetime)` (aware).
-    Raises `DefinitionError` for a bad duration. Semantics: Oban's snooze, mongodash's deferCurrent.
+    `Snooze("30s")`, `Snooze(timedelta(hours=1))`, or an aware datetime: `Snooze(at)`, `Snooze(until=at)`; one that is
+    over means at once. Raises `DefinitionError` for a bad one, or both. Semantics: Oban's snooze, mongodash's
+    deferCurrent.
     """
 
-    def __init__(self, delay: Duration | None = None, reason: str = "", *, until: datetime | None = None) -> None:
+    def __init__(
+        self, delay: Duration | datetime | None = None, reason: str = "", *, until: datetime | None = None
+    ) -> None:
         super().__init__(reason or "snoozed")
+        if delay is not None and until is not None:
+            raise DefinitionError(f"both a delay and until: {delay!r} and {until!r}. Expected one of them.")
+        if isinstance(delay, datetime):
+            delay, until = None, delay
         self.delay: int | None = None
         self.until: int | None = None
         self.reason = reason

@@ -7,7 +7,7 @@ random number are passed in. A new retry strategy is a branch in `Retry.delay` a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -216,13 +216,16 @@ class Policy:
     runs_kept: int = 5
 
     def retry_of(self, own: dict[str, Any] | None) -> Retry:
-        """The retry policy of a job: its own, where it has one, with the task's `retry_on`.
+        """The retry policy of a job: its own, where it has one, with the task's `retry_on`; or the task's with
+        attempts of the job's own, where it has nothing else.
 
         One that a newer version wrote, and this one cannot read, gives way to the task's: a settle must not fail.
         """
         if own is None:
             return self.retry
         try:
+            if own.keys() == {"max_attempts"}:
+                return replace(self.retry, max_attempts=own["max_attempts"])
             return Retry.from_dict(own, self.retry.retry_on)
         except DefinitionError:
             return self.retry

@@ -21,7 +21,7 @@ from mainspring.core.naming import check_name, check_priority
 from mainspring.core.policy import Retry
 from mainspring.errors import DefinitionError, InputError, UnknownOption
 
-R = TypeVar("R")
+Result = TypeVar("Result", covariant=True)
 
 META_LIMIT = 16 * 1024
 KINDS: dict[Rule, str] = {"once": "call.once", "skip": "call.skip", "merge": "call.merge"}
@@ -36,7 +36,8 @@ class CallOptions(TypedDict, total=False):
     idempotency_key     one job for this key, finished or not, for its retention, at least a day (ONCE).
     unique_key          one live job for this key; a finished one runs again (SKIP).
     expires             not started this long after it was due: it ends as cancelled, "expired".
-    retry, retries      instead of the task's policy; retries=n is max_attempts=n+1.
+    retry               instead of the task's policy.
+    retries             the task's policy with n retries, which is max_attempts=n+1.
     timeout, retention  instead of the task's.
     meta                texts that travel with the job: trace ids, tenant, user.
     within              your own open transaction (for SQLite: the connection): the job exists when it commits.
@@ -73,7 +74,7 @@ _ELSEWHERE = {
 }
 
 
-class Request(Frozen, Generic[R], frozen=True, kw_only=True):
+class Request(Frozen, Generic[Result], frozen=True, kw_only=True):
     """A validated call of a task that is not stored yet. Made by `task.job(...)`. Durations in ms."""
 
     task: str
@@ -92,7 +93,7 @@ class Request(Frozen, Generic[R], frozen=True, kw_only=True):
     meta: dict[str, str] = msgspec.field(default_factory=dict)
     origin: str = "call"
     within: Any = None
-    decode: Callable[[str | None], R] | None = None
+    decode: Callable[[str | None], Result] | None = None
     """Reads a result; None where the task is not known here."""
 
     @property
@@ -116,7 +117,7 @@ class Request(Frozen, Generic[R], frozen=True, kw_only=True):
         """A new ask of this call, for a job that holds its key."""
         return ask_of(self.to_job(now))
 
-    def with_options(self, options: CallOptions) -> Request[R]:
+    def with_options(self, options: CallOptions) -> Request[Result]:
         """This request with what a call says. Raises `DefinitionError`, `UnknownOption`, `InputError`."""
         return self.evolve(**call_fields(options)) if options else self
 
@@ -171,7 +172,8 @@ def _plain_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     if retry is not None:
         if retry.retry_on is not None:
             raise DefinitionError("retry_on in the retry of a call: it cannot be stored. It " + _ELSEWHERE["retry_on"])
-        fields["retry"] = retry.to_dict()
+        # With nothing but a count, the rest of the policy is the task's, whatever that is when the run fails.
+        fields["retry"] = {"max_attempts": retry.max_attempts} if "retries" in given else retry.to_dict()
     return fields
 
 
