@@ -14,16 +14,17 @@ from tests.factory import NOW, make_job
 from tests.stores.sqlite.direct import add, steps, take, write
 
 FILL = """
-    WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?1)
+    WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :count)
     INSERT INTO mainspring_jobs (id, task, queue, state, priority, due_at, version, token, claims, settled, worker,
                                  last_worker, origin, keyed, created_at, body)
-    SELECT ?2 || ?3 || '-' || n, ?2, 'default', 'waiting', ?3, ?4 + n, 1, '', 0, 0, '', '', 'call', 0, 0, '{}'
+    SELECT :task || :priority || '-' || n, :task, 'default', 'waiting', :priority, :due_at + n, 1, '', 0, 0, '',
+           '', 'call', 0, 0, '{}'
     FROM number"""
 
 
 def fill(connection: sqlite3.Connection, count: int, task: str, priority: int = 50, due_at: int = NOW - 10**6) -> None:
     """Put jobs there the short way: a hundred thousand in a second."""
-    connection.execute(FILL, (count, task, priority, due_at))
+    connection.execute(FILL, {"count": count, "task": task, "priority": priority, "due_at": due_at})
 
 
 def cost(connection: sqlite3.Connection, **tasks: int | None) -> int:

@@ -21,7 +21,6 @@ from mainspring.stores.sqlite.transaction import ask, json_list
 
 # All that decides whether there is anything to look for, in one step: the mark for waiters, closed gates, the tasks
 # that run in this queue (first lease end; first lease end to come), and the highest priority that waits.
-# Parameters: queue, GATES, now.
 SCENE = f"""
     WITH RECURSIVE held (task) AS (
         SELECT min(task) FROM mainspring_jobs INDEXED BY mainspring_running WHERE state = 'running'
@@ -31,23 +30,23 @@ SCENE = f"""
         FROM held WHERE held.task IS NOT NULL
     )
     SELECT json_array(
-        (SELECT coalesce(sum(n), 0) FROM mainspring_hints WHERE name IN (?1, ?2)),
+        (SELECT coalesce(sum(n), 0) FROM mainspring_hints WHERE name IN (:queue, :gates)),
         (SELECT json_group_array(json_array(name, expires_at)) FROM mainspring_records
-         WHERE kind = '{GATE}' AND (expires_at IS NULL OR expires_at > ?3)),
+         WHERE kind = '{GATE}' AND (expires_at IS NULL OR expires_at > :now)),
         (SELECT json_group_array(json_array(
             task,
             (SELECT min(due_at) FROM mainspring_jobs INDEXED BY mainspring_running
-             WHERE state = 'running' AND task = held.task AND queue = ?1),
+             WHERE state = 'running' AND task = held.task AND queue = :queue),
             (SELECT min(due_at) FROM mainspring_jobs INDEXED BY mainspring_running
-             WHERE state = 'running' AND task = held.task AND queue = ?1 AND due_at > ?3)
+             WHERE state = 'running' AND task = held.task AND queue = :queue AND due_at > :now)
          )) FROM held WHERE task IS NOT NULL),
-        (SELECT max(priority) FROM mainspring_jobs INDEXED BY mainspring_waiting WHERE state = 'waiting' AND queue = ?1)
+        (SELECT max(priority) FROM mainspring_jobs INDEXED BY mainspring_waiting
+         WHERE state = 'waiting' AND queue = :queue)
     )"""
 
 # The lanes of one priority (task, first job by due time and id, first due time to come), and the next lower priority.
-# Parameters: queue, priority, now.
 _LANE = """FROM mainspring_jobs INDEXED BY mainspring_waiting
-            WHERE state = 'waiting' AND queue = ?1 AND priority = ?2"""
+            WHERE state = 'waiting' AND queue = :queue AND priority = :priority"""
 LANES = f"""
     WITH RECURSIVE lane (task) AS (
         SELECT min(task) {_LANE}
@@ -59,40 +58,40 @@ LANES = f"""
             task,
             (SELECT due_at {_LANE} AND task = lane.task ORDER BY due_at, id LIMIT 1),
             (SELECT id {_LANE} AND task = lane.task ORDER BY due_at, id LIMIT 1),
-            (SELECT min(due_at) {_LANE} AND task = lane.task AND due_at > ?3)
+            (SELECT min(due_at) {_LANE} AND task = lane.task AND due_at > :now)
          )) FROM lane WHERE task IS NOT NULL),
         (SELECT max(priority) FROM mainspring_jobs INDEXED BY mainspring_waiting
-         WHERE state = 'waiting' AND queue = ?1 AND priority < ?2)
+         WHERE state = 'waiting' AND queue = :queue AND priority < :priority)
     )"""
 
-# The due jobs of a lane, in order. Parameters: queue, priority, now, task, how many.
+# The due jobs of a lane, in order.
 DUE = f"""
     SELECT json_group_array(seq) FROM (
-        SELECT seq {_LANE} AND task = ?4 AND due_at <= ?3 ORDER BY due_at, id LIMIT ?5
+        SELECT seq {_LANE} AND task = :task AND due_at <= :now ORDER BY due_at, id LIMIT :limit
     )"""
 
-# The lapsed leases of a task in a queue, as (due_at, seq). Parameters: queue, task, now, how many.
+# The lapsed leases of a task in a queue, as (due_at, seq).
 LAPSED = """
     SELECT json_group_array(json_array(due_at, seq)) FROM (
         SELECT due_at, seq FROM mainspring_jobs INDEXED BY mainspring_running
-        WHERE state = 'running' AND queue = ?1 AND task = ?2 AND due_at <= ?3 ORDER BY due_at LIMIT ?4
+        WHERE state = 'running' AND queue = :queue AND task = :task AND due_at <= :now ORDER BY due_at LIMIT :limit
     )"""
 
-# How many jobs of each task hold a live lease, in all queues, and when the first of them ends. Parameters: now, tasks.
+# How many jobs of each task hold a live lease, in all queues, and when the first of them ends.
 LIVE = """
     SELECT json_group_array(json_array(
         value,
         (SELECT count(*) FROM mainspring_jobs INDEXED BY mainspring_running
-         WHERE state = 'running' AND task = value AND due_at > ?1),
+         WHERE state = 'running' AND task = value AND due_at > :now),
         (SELECT min(due_at) FROM mainspring_jobs INDEXED BY mainspring_running
-         WHERE state = 'running' AND task = value AND due_at > ?1)
-    )) FROM json_each(?2)"""
+         WHERE state = 'running' AND task = value AND due_at > :now)
+    )) FROM json_each(:tasks)"""
 
-# The same for a queue: over the tasks that run in it. Parameters: queue, now, tasks.
+# The same for a queue: over the tasks that run in it.
 LIVE_IN_QUEUE = """
     SELECT json_array(count(*), min(due_at))
-    FROM json_each(?3) CROSS JOIN mainspring_jobs INDEXED BY mainspring_running
-    WHERE state = 'running' AND task = value AND queue = ?1 AND due_at > ?2"""
+    FROM json_each(:tasks) CROSS JOIN mainspring_jobs INDEXED BY mainspring_running
+    WHERE state = 'running' AND task = value AND queue = :queue AND due_at > :now"""
 
 
 # -- choosing ----------------------------------------------------------------------------------------------------
@@ -137,7 +136,7 @@ class _Held(NamedTuple):
 
 def choose(connection: sqlite3.Connection, want: Want) -> Choice:
     """What there is to take now, and when to look again."""
-    mark, gates, held, top = ask(connection, SCENE, want.queue, GATES, want.now)
+    mark, gates, held, top = ask(connection, SCENE, queue=want.queue, gates=GATES, now=want.now)
     closed: dict[str, int | None] = dict(gates)
     gate = queue_gate(want.queue)
     if gate in closed:
@@ -173,7 +172,7 @@ class _Chooser:
     def limit_to_queue(self, cap: int, held: Iterable[_Held]) -> None:
         """Take no more than the queue's cap leaves."""
         tasks = json_list([lane.task for lane in held if lane.first is not None])
-        live, end = ask(self._connection, LIVE_IN_QUEUE, self._want.queue, self._want.now, tasks)
+        live, end = ask(self._connection, LIVE_IN_QUEUE, queue=self._want.queue, now=self._want.now, tasks=tasks)
         if cap - live >= self._room:
             return
         self._room, self._queue_bound = max(0, cap - live), True
@@ -195,7 +194,7 @@ class _Chooser:
         for task in lapsed:
             most = self._most(task)
             if most:
-                rows = ask(self._connection, LAPSED, self._want.queue, task, now, most)
+                rows = ask(self._connection, LAPSED, queue=self._want.queue, task=task, now=now, limit=most)
                 found.extend((due_at, seq, task) for due_at, seq in rows)
         for _, seq, task in sorted(found)[: self._room]:
             self.lapsed.append(seq)
@@ -211,7 +210,7 @@ class _Chooser:
     def _choose_of(self, priority: int) -> tuple[list[_Lane], int | None]:
         """Take from the lanes of one priority; answer those that are named, and the next lower priority."""
         want = self._want
-        found, lower = ask(self._connection, LANES, want.queue, priority, want.now)
+        found, lower = ask(self._connection, LANES, queue=want.queue, priority=priority, now=want.now)
         lanes = [_Lane(*lane) for lane in found if lane[0] in want.tasks]
         due = [lane for lane in lanes if lane.first <= want.now and self._open(lane.task, lane.first)]
         due.sort(key=lambda lane: (lane.first, lane.first_id))
@@ -219,7 +218,9 @@ class _Chooser:
         for lane in due:
             most = self._most(lane.task)
             if most:
-                seqs = ask(self._connection, DUE, want.queue, priority, want.now, lane.task, most)
+                seqs = ask(
+                    self._connection, DUE, queue=want.queue, priority=priority, task=lane.task, now=want.now, limit=most
+                )
                 self.waiting.extend(seqs)
                 self._took(lane.task, len(seqs))
         return lanes, lower
@@ -256,7 +257,7 @@ class _Chooser:
         """Find out what the caps of `tasks` leave."""
         unknown = [task for task in tasks if self._want.tasks[task] is not None and task not in self._left]
         if unknown:
-            for task, live, end in ask(self._connection, LIVE, self._want.now, json_list(unknown)):
+            for task, live, end in ask(self._connection, LIVE, now=self._want.now, tasks=json_list(unknown)):
                 self._left[task] = max(0, (self._want.tasks[task] or 0) - live)
                 self._ends[task] = end
 

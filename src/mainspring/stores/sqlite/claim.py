@@ -20,9 +20,9 @@ from mainspring.stores.sqlite.transaction import ask, json_list, transaction
 
 TAKE = """
     UPDATE mainspring_jobs SET
-        state = 'running', due_at = ?2, token = ?3, last_worker = worker, last_started_at = started_at,
-        worker = ?4, started_at = ?5, claims = claims + 1, version = version + 1
-    WHERE seq IN (SELECT value FROM json_each(?1))"""
+        state = 'running', due_at = :until, token = :token, last_worker = worker, last_started_at = started_at,
+        worker = :worker, started_at = :now, claims = claims + 1, version = version + 1
+    WHERE seq IN (SELECT value FROM json_each(:chosen))"""
 
 ANSWER = f"""
     SELECT json_group_array({JOB_WITH_PAYLOAD}) FROM (SELECT value AS seq FROM json_each(?) ORDER BY key) AS chosen
@@ -56,7 +56,10 @@ def _claim(connection: sqlite3.Connection, want: Want) -> Taken:
     if not seqs:
         return Taken([], choice, False)
     chosen = json_list(seqs)
-    connection.execute(TAKE, (chosen, want.until, want.token, want.worker, want.now))
+    connection.execute(
+        TAKE,
+        {"chosen": chosen, "until": want.until, "token": want.token, "worker": want.worker, "now": want.now},
+    )
     rows: list[list[Any]] = ask(connection, ANSWER, chosen)
     tally = Tally()
     for row in rows[len(choice.lapsed) :]:

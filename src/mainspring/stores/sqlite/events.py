@@ -28,8 +28,8 @@ KEPT = 10_000
 FOLLOWED = f"SELECT EXISTS (SELECT 1 FROM mainspring_records WHERE kind = '{FOLLOWER}' AND expires_at > ?)"
 FOLLOW = f"""
     INSERT INTO mainspring_records (kind, name, version, written_at, expires_at, value)
-    VALUES ('{FOLLOWER}', ?1, ?2, ?2, ?3, '{{}}')
-    ON CONFLICT (kind, name) DO UPDATE SET version = version + 1, written_at = ?2, expires_at = ?3"""
+    VALUES ('{FOLLOWER}', :name, :now, :now, :until, '{{}}')
+    ON CONFLICT (kind, name) DO UPDATE SET version = version + 1, written_at = :now, expires_at = :until"""
 UNFOLLOW = f"DELETE FROM mainspring_records WHERE kind = '{FOLLOWER}' AND name = ?"
 LAST = "SELECT coalesce(max(seq), 0) FROM mainspring_events"
 INSERT = Bulk("INSERT INTO mainspring_events (written_at, event) VALUES {rows}", columns=2)
@@ -55,7 +55,7 @@ def followed(connection: sqlite3.Connection) -> bool:
 def follow(connection: sqlite3.Connection, name: str) -> int:
     """Register, or renew, a follower; answers the number of the last event before it."""
     now = _now()
-    connection.execute(FOLLOW, (name, now, now + LIFE))
+    connection.execute(FOLLOW, {"name": name, "now": now, "until": now + LIFE})
     trim(connection)
     (last,) = connection.execute(LAST).fetchone()
     return int(last)

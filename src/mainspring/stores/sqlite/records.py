@@ -31,13 +31,14 @@ WRITE = Bulk(
 
 BY_NAME = f"""
     SELECT json_group_array({_RECORD}) FROM (
-        SELECT * FROM mainspring_records WHERE kind = ?1 AND name > ?2 ORDER BY name LIMIT ?3
+        SELECT * FROM mainspring_records WHERE kind = :kind AND name > :after ORDER BY name LIMIT :limit
     )"""
 
 BY_DUE = f"""
     SELECT json_group_array({_RECORD}) FROM (
         SELECT * FROM mainspring_records INDEXED BY mainspring_records_due
-        WHERE kind = ?1 AND name > ?2 AND due_at IS NOT NULL AND due_at <= ?4 ORDER BY due_at, name LIMIT ?3
+        WHERE kind = :kind AND name > :after AND due_at IS NOT NULL AND due_at <= :due
+        ORDER BY due_at, name LIMIT :limit
     )"""
 
 ERASE = "DELETE FROM mainspring_records WHERE kind = ? AND name = ? AND version = ?"
@@ -73,9 +74,9 @@ def _put(connection: sqlite3.Connection, records: Sequence[Record]) -> None:
 
 def scan(connection: sqlite3.Connection, kind: str, due: int | None, after: str | None, limit: int) -> list[Record]:
     if due is None:
-        found = ask(connection, BY_NAME, kind, after or "", limit)
+        found = ask(connection, BY_NAME, kind=kind, after=after or "", limit=limit)
     else:
-        found = ask(connection, BY_DUE, kind, after or "", limit, due)
+        found = ask(connection, BY_DUE, kind=kind, after=after or "", limit=limit, due=due)
     return [_record(row) for row in found]
 
 

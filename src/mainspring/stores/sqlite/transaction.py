@@ -42,9 +42,9 @@ def transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
         raise
 
 
-def ask(connection: sqlite3.Connection, query: str, *parameters: Any) -> Any:
-    """The value of a query that answers one row with one column of JSON."""
-    (answer,) = connection.execute(query, parameters).fetchone()
+def ask(connection: sqlite3.Connection, query: str, *values: Any, **named: Any) -> Any:
+    """The value of a query that answers one row with one column of JSON. Its parameters are `?` or `:name`."""
+    (answer,) = connection.execute(query, named or values).fetchone()
     return decode_json(answer)
 
 
