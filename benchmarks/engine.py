@@ -30,6 +30,8 @@ from mainspring.stores.base import Query
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 PATIENCE = 60.0
+LOOK = 0.02
+"""Seconds between two looks at what is left: looking costs the two cores too."""
 JOBS = int(os.environ.get("BENCH_JOBS", "20000"))
 
 
@@ -131,10 +133,10 @@ async def _our_drain(url: str, processes: int, concurrency: int, task: str) -> f
 async def _rate(left: Callable[[], Awaitable[int]]) -> float:
     """Jobs per second from the first look at which some are done to the last."""
     while (first := await left()) >= JOBS:
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(LOOK)
     begun = time.perf_counter()
     while await left() > 0:
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(LOOK)
     return first / (time.perf_counter() - begun)
 
 
@@ -154,12 +156,12 @@ def _huey_rate(file: str, connection: sqlite3.Connection, workers: int) -> float
     with running(huey_worker(workers), HUEY_BENCH_FILE=file):
         give_up = time.perf_counter() + PATIENCE
         while (first := left()) >= JOBS // 4 and time.perf_counter() < give_up:
-            time.sleep(0.005)
+            time.sleep(LOOK)
         begun = time.perf_counter()
         while left() > 0:
             if time.perf_counter() > give_up:
                 raise TimeoutError(f"Huey drained nothing within {PATIENCE:.0f} s")
-            time.sleep(0.005)
+            time.sleep(LOOK)
         return first / (time.perf_counter() - begun)
 
 
