@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,23 @@ def test_a_call_that_does_not_fit_is_refused(shop: Shop, args: list[str], messag
     result = shop.run("enqueue", *args)
     assert result.exit_code == 1
     assert message in result.stderr
+    assert shop.ok("jobs", "count") == "0\n"
+
+
+def test_a_bare_number_is_seconds(shop: Shop) -> None:
+    enqueue(shop, "--delay", "90.5")
+    job = json.loads(shop.ok("jobs", "list", "--json"))
+    made, due = (datetime.fromisoformat(job[name]) for name in ("created_at", "due_at"))
+    assert (due - made).total_seconds() == 90.5
+    assert shop.ok("queues", "throttle", "send", "90") == "throttled send for 1m 30s\n"
+    assert shop.ok("dead", "purge", "--older-than", "5", "--yes") == "0 erased\n"
+    assert "bad --delay: '-5'" in shop.run("enqueue", "send", '{"to": "a"}', "--delay=-5").stderr
+
+
+def test_what_is_wrong_with_the_wait_shows_before_the_call_is_stored(shop: Shop) -> None:
+    result = shop.run("enqueue", "send", '{"to": "a@b.c"}', "--wait", "soon")
+    assert result.exit_code == 2
+    assert "bad --wait: 'soon'" in result.stderr
     assert shop.ok("jobs", "count") == "0\n"
 
 

@@ -140,6 +140,25 @@ def test_a_terminal_gets_tables_and_questions(shop: Shop) -> None:
     assert (code, "1 cancelled" in seen) == (0, True)
 
 
+def test_one_ctrl_c_ends_a_question(shop: Shop) -> None:
+    ours, theirs = pty.openpty()
+    command = shop.start("jobs", "cancel", "--task", "send", stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while b"[y/N]: " not in seen:
+            seen += os.read(ours, 4096)
+        while Path(f"/proc/{command.pid}/stat").read_text().rpartition(") ")[2][0] != "S":
+            pass  # it has asked, and does not read yet
+        command.send_signal(signal.SIGINT)
+        assert command.wait(timeout=10) == 130
+        assert b"nothing was done" in os.read(ours, 4096)
+    finally:
+        command.kill()
+        command.wait()
+        os.close(ours)
+
+
 def test_a_reader_that_has_seen_enough_is_not_complained_of(shop: Shop) -> None:
     async def add(app: Mainspring) -> None:
         store = (await app.connect()).store

@@ -10,7 +10,7 @@ from mainspring.admin import JobFilters
 from mainspring.admin.view import job_view
 from mainspring.app import Mainspring
 from mainspring.cli.acts import act, read_pages
-from mainspring.cli.filters import DEAD, with_filters
+from mainspring.cli.filters import DEAD, duration_of, with_filters
 from mainspring.cli.jobs import Id, LimitOption
 from mainspring.cli.output import JsonOption, YesOption, confirm, print_json, say
 from mainspring.cli.session import AppOption, run
@@ -101,8 +101,9 @@ def purge(
     chosen: Any = filters
 
     async def command(found: Mainspring) -> None:
+        least = None if older_than is None else duration_of(older_than, "--older-than")
         aged = "" if older_than is None else f" (those older than {older_than})"
         confirm(f"Erase dead letters for good: {await found.dead_letters.count(**chosen)}{aged}?", yes)
-        say(f"{await found.dead_letters.purge(older_than, **chosen)} erased")
+        say(f"{await found.dead_letters.purge(least, **chosen)} erased")
 
     run(app, command)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from mainspring.app import Mainspring
-from mainspring.cli.filters import instant_of
-from mainspring.cli.output import JsonOption, note, print_json, say
+from mainspring.cli.filters import duration_of, instant_of
+from mainspring.cli.output import JsonOption, interruptible, note, print_json, say
 from mainspring.cli.session import AppOption, run
 from mainspring.core.request import CallOptions
 from mainspring.errors import InputError
@@ -27,7 +27,7 @@ def enqueue(
         int | None, typer.Option(metavar="N", help="0 to 100, the highest first. Default: the task's.")
     ] = None,
     queue: Annotated[_Text, typer.Option(metavar="NAME", help="Default: the task's.")] = None,
-    idempotency_key: Annotated[_Text, typer.Option(metavar="KEY", help="One job for this key, ever.")] = None,
+    idempotency_key: Annotated[_Text, typer.Option(metavar="KEY", help="One job while it is kept.")] = None,
     unique_key: Annotated[_Text, typer.Option(metavar="KEY", help="One live job for this key.")] = None,
     wait: Annotated[_Text, typer.Option(metavar="TIME", help="Wait this long for its result, and print it.")] = None,
     as_json: JsonOption = False,
@@ -35,7 +35,7 @@ def enqueue(
 ) -> None:
     """Enqueue a call of a task. The app or any worker of its store must know it. Prints the job's id."""
     given: dict[str, Any] = {
-        "delay": delay, "priority": priority, "queue": queue,
+        "priority": priority, "queue": queue,
         "idempotency_key": idempotency_key, "unique_key": unique_key,
     }  # fmt: skip
 
@@ -43,9 +43,12 @@ def enqueue(
         options: CallOptions = {key: value for key, value in given.items() if value is not None}  # type: ignore[assignment]
         if at is not None:
             options["at"] = instant_of(at, "--at")
+        if delay is not None:
+            options["delay"] = duration_of(delay, "--delay")
+        patience = None if wait is None else duration_of(wait, "--wait")
         job = await found.enqueue(name, _object(input), **options)
         if wait is not None:
-            print_json(await job.result(timeout=wait))
+            print_json(await job.result(timeout=patience))
         elif as_json:
             print_json({"id": job.id, "task": job.task, "created": job.created})
         else:
@@ -57,7 +60,8 @@ def enqueue(
 
 def _object(text: str) -> dict[str, Any]:
     if text == "-":
-        text = sys.stdin.read()
+        with interruptible():
+            text = sys.stdin.read()
     try:
         value = json.loads(text)
     except ValueError as e:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, get_type_hints
@@ -11,7 +12,7 @@ import typer
 
 from mainspring.admin import JobFilters
 from mainspring.cli.output import fail
-from mainspring.core.duration import milliseconds
+from mainspring.core.duration import Duration, milliseconds
 from mainspring.errors import DefinitionError
 
 _STATUSES = "scheduled, pending, retrying, running, paused, completed, failed, dead or cancelled"
@@ -79,6 +80,13 @@ def _moment(text: str, what: str) -> datetime:
         return datetime.now(UTC) - timedelta(milliseconds=milliseconds(text, what))
     except DefinitionError:
         return instant_of(text, what, _WHEN)
+
+
+def duration_of(text: str, what: str) -> Duration:
+    """A duration as it is typed: "5m", or "5" for seconds, which are a number elsewhere. Raises `DefinitionError`."""
+    value: Duration = float(text) if re.fullmatch(r"\s*\d+(\.\d+)?\s*", text, re.ASCII) else text
+    milliseconds(value, what)
+    return value
 
 
 def instant_of(text: str, what: str, expected: str = "a time such as 2030-01-31T12:00") -> datetime:

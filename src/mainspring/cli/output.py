@@ -7,8 +7,10 @@ On a terminal: a table, local times, ages. In a pipe: one line a row, fields bet
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any, NoReturn
 
@@ -57,13 +59,30 @@ def say(message: str) -> None:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask before what cannot be undone. Ends with 2 where nobody can be asked, with 1 where the answer is no."""
+    """Ask before what cannot be undone. Ends with 2 where nobody can be asked, with 1 where the answer is no, with
+    130 where it is Ctrl-C or Ctrl-D."""
     if yes:
         return
     if not sys.stdin.isatty():
         fail(f"{question} There is no terminal to ask on: repeat the command with --yes.", 2)
-    if not typer.confirm(clean(question), err=True):
+    try:
+        with interruptible():
+            sure = typer.confirm(clean(question), err=True)
+    except typer.Abort:
+        typer.echo(err=True)
+        fail("nothing was done.", 130)
+    if not sure:
         fail("nothing was done.")
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """While input is waited for: Ctrl-C ends that. An event loop would only note it, and wait for the answer."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def print_json(value: Any) -> None:

@@ -9,9 +9,10 @@ import typer
 from mainspring.admin import QueueStats
 from mainspring.admin.view import stats_view
 from mainspring.app import Mainspring
+from mainspring.cli.filters import duration_of
 from mainspring.cli.output import JsonOption, When, note, print_fields, print_json_lines, print_rows, say
 from mainspring.cli.session import AppOption, run
-from mainspring.core.duration import humanize
+from mainspring.core.duration import humanize, milliseconds
 
 commands = typer.Typer(no_args_is_help=True, help="Look at queues; pause and resume them, throttle tasks.")
 
@@ -129,11 +130,12 @@ def throttle(
     """Let no job of a task start, in any queue, for a time."""
 
     async def command(found: Mainspring) -> None:
-        if duration is None:
+        length = None if duration is None else duration_of(duration, "throttle")
+        if length is None:
             await found.queues.pause_task(task, reason)
         else:
-            await found.queues.throttle(task, duration, reason)
-        say(f"throttled {task}" + ("" if duration is None else f" for {duration}"))
+            await found.queues.throttle(task, length, reason)
+        say(f"throttled {task}" + ("" if length is None else f" for {humanize(milliseconds(length))}"))
 
     run(app, command)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mainspring.cli.filters import duration_of
 from mainspring.cli.output import fail
 from mainspring.cli.session import AppOption, exit_code, find_app
 from mainspring.core.naming import check_name
@@ -34,7 +35,7 @@ def worker(
 ) -> None:
     """Run jobs until told to stop. The first SIGTERM or Ctrl-C lets handlers end, the second does not wait."""
     chosen = name or app
-    settings: dict[str, Any] = {"concurrency": concurrency, "grace": grace}
+    settings: dict[str, Any] = {"concurrency": concurrency}
     settings |= {"queues": _names(queues, "queue")} if queues is not None else {}
     settings |= {"tasks": _names(tasks, "task")} if tasks is not None else {}
     if log_level.lower() not in LEVELS:
@@ -44,6 +45,7 @@ def worker(
         fail(f"{chosen!r} names a store. Expected module:app, for a worker must know the tasks.", 2)
     found = find_app(chosen)
     try:
+        settings["grace"] = duration_of(grace, "--grace")
         found.worker(**settings)  # what is wrong with the settings shows here, and not in each child, for ever
     except MainspringError as error:
         fail(str(error), 2)
