@@ -52,7 +52,7 @@ async def test_a_relative_path_means_the_folder_of_its_birth(tmp_path: Path, mon
     ],
 )
 def test_an_unknown_option_is_named(url: str, told: str) -> None:
-    with pytest.raises(UnknownOption, match=f"'{told}'.*Expected synchronous or busy_timeout"):
+    with pytest.raises(UnknownOption, match=f"'{told}'.*Expected one of synchronous, busy_timeout, shared"):
         SQLiteStore(url)
 
 
@@ -66,6 +66,7 @@ def test_an_unknown_option_is_named(url: str, told: str) -> None:
         "sqlite:///x.db?synchronous=extra",
         "sqlite:///x.db?busy_timeout=soon",
         "sqlite:///x.db?busy_timeout=-1s",
+        "sqlite:///x.db?shared=yes",
     ],
 )
 def test_a_bad_url_is_refused_before_a_file_is_touched(
@@ -96,8 +97,9 @@ def marked_by_another(path: Path) -> None:
 
 def from_the_future(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+        connection.execute("CREATE TABLE mainspring_meta (name TEXT PRIMARY KEY, value INTEGER)")
+        connection.execute(f"INSERT INTO mainspring_meta VALUES ('schema', {VERSION + 1})")
+        connection.commit()
 
 
 def no_database(path: Path) -> None:
@@ -107,28 +109,61 @@ def no_database(path: Path) -> None:
 def without_its_tables(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def without_its_jobs(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mainspring_meta (name TEXT PRIMARY KEY, value INTEGER)")
+        connection.execute(f"INSERT INTO mainspring_meta VALUES ('schema', {VERSION})")
+        connection.commit()
+
+
+def without_its_version(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mainspring_jobs (seq INTEGER PRIMARY KEY)")
+
+
+def with_an_empty_version(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mainspring_meta (name TEXT PRIMARY KEY, value INTEGER)")
+
+
+UNUSABLE = [
+    (from_the_future, f"has schema {VERSION + 1}.*knows up to {VERSION}.*Upgrade Mainspring"),
+    (no_database, "not a database"),
+    (without_its_tables, "damaged, all tables missing"),
+    (without_its_jobs, "damaged, .*mainspring_jobs.*missing"),
+    (without_its_version, "damaged, mainspring_meta missing"),
+    (with_an_empty_version, "damaged, mainspring_meta missing"),
+]
 
 
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (foreign, "belongs to something else .tables customers"),
-        (marked_by_another, "belongs to something else .application id 7"),
-        (from_the_future, f"has schema {VERSION + 1}.*knows up to {VERSION}.*Upgrade Mainspring"),
-        (no_database, "not a database"),
-        (without_its_tables, "mainspring_jobs.*missing"),
+        (foreign, r"belongs to something else .tables customers.*with \?shared=true"),
+        (marked_by_another, r"belongs to something else .application id 7.*with \?shared=true"),
+        *UNUSABLE,
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 async def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(
     make: Callable[[Path], None], told: str, path: Path
 ) -> None:
+    await refused(make, told, path, f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize(("make", "told"), UNUSABLE, ids=lambda value: getattr(value, "__name__", ""))
+async def test_what_cannot_be_used_cannot_be_shared_either(make: Callable[[Path], None], told: str, path: Path) -> None:
+    await refused(make, told, path, f"sqlite:///{path}?shared=true")
+
+
+async def refused(make: Callable[[Path], None], told: str, path: Path, url: str) -> None:
     make(path)
     before = content(path)
-    with pytest.raises(StoreUnusable, match=told) as refused:
-        await opened(path)
-    assert str(path) in str(refused.value)
+    with pytest.raises(StoreUnusable, match=told) as error:
+        await SQLiteStore(url).open()
+    assert str(path) in str(error.value)
     assert content(path) == before
 
 

@@ -22,10 +22,10 @@ WAL_BYTES = 64_000_000
 def open_for_writing(settings: Settings) -> sqlite3.Connection:
     connection = connect(settings)
     try:
-        inspect(connection)  # First: a file of something else is not to be changed in any way.
+        inspect(connection, settings.shared)  # First: a file of something else is not to be changed in any way.
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             _begin_log(connection, settings)
-        migrate(connection)
+        migrate(connection, settings.shared)
     except BaseException:
         connection.close()
         raise

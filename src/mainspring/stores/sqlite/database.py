@@ -32,7 +32,7 @@ class Database(Protocol):
     """What a store needs of its connections."""
 
     hub: Hub
-    shared: bool
+    others_write: bool
     """Whether other processes may write."""
     alert: float
     """Seconds of looking after the file was written, for what was committed by that."""
@@ -58,7 +58,7 @@ class Database(Protocol):
 class File:
     """The connections of one store to a database file."""
 
-    shared = True
+    others_write = True
 
     def __init__(self, settings: Settings) -> None:
         assert settings.path is not None
@@ -115,7 +115,7 @@ class File:
 class Memory:
     """One database in memory, and how many stores use it. It lives as long as somebody refers to it."""
 
-    shared = False
+    others_write = False
 
     def __init__(self, settings: Settings) -> None:
         self.hub = Hub()

@@ -52,12 +52,12 @@ async def _next(database: Database, last: int) -> tuple[int, list[Event]]:
     while True:
         with database.hub.waiting([events.PUBLISHED]) as waiter:
             before, version = version, database.version()
-            if version != before or not database.shared:
+            if version != before or not database.others_write:
                 last, batch = await database.read(partial(events.since, last=last, limit=BATCH_ROWS))
                 if batch:
                     return last, batch
             left = end - loop.time()
             if left <= 0:
                 return last, []
-            if await waiter.sleep(min(left, PERIOD if database.shared else left)):
+            if await waiter.sleep(min(left, PERIOD if database.others_write else left)):
                 version = None

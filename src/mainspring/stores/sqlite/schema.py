@@ -1,8 +1,8 @@
 """The tables, and how a database file comes to have them.
 
-The schema is versioned by `PRAGMA user_version`, and the file is marked as ours by `PRAGMA application_id`. A change of
-the tables is a new entry of `MIGRATIONS`; the entries before it never change. Names carry a prefix, for with `within`
-an application keeps its own tables in the same file.
+The version of the schema stands in a table of ours, for the numbers in the file's head (`user_version`) are the
+application's where it keeps its own tables in the same file. For the same reason all names carry a prefix. A change of
+the tables is a new entry of `MIGRATIONS`; the entries before it never change.
 
 Every index costs a write per transition, so each is partial and serves a named query: a row lies in exactly one of
 waiting, running and resting. With all rows in full indexes an add was 1.6 times as slow.
@@ -16,11 +16,15 @@ from mainspring.errors import StoreUnusable
 from mainspring.stores.sqlite.transaction import transaction
 
 APPLICATION = 0x4D535052
-"""MSPR"""
+"""MSPR. Marks a file that we made for ourselves, so that `file` and its like can tell what it is."""
 OLDEST_SQLITE = (3, 35, 0)
 """`INSERT ... RETURNING` and `UPDATE ... FROM` are not in older ones."""
 
+META = "mainspring_meta"
+
 _FIRST = (
+    # The version of the schema, in the row of that name. Its presence says that the other tables are ours.
+    f"CREATE TABLE {META} (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     # seq grows with each insert: the order of creation, and the cursor of `find`.
     """
     CREATE TABLE mainspring_jobs (
@@ -94,65 +98,80 @@ _FIRST = (
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
 """The statements that lead to version 1, 2, ..."""
 VERSION = len(MIGRATIONS)
+NAMES = {words.split()[2] for statements in MIGRATIONS for words in statements if "CREATE " in words}
+"""Of all tables and indexes."""
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection, shared: bool = False) -> None:
     """Bring the database to `VERSION`. Safe when several processes do it at once. Raises as `inspect` does."""
-    if inspect(connection) == VERSION:
+    if inspect(connection, shared) == VERSION:
         return
     with transaction(connection, "BEGIN IMMEDIATE"):
         # Read again under the lock: another process may have been first.
-        for statements in MIGRATIONS[_version(connection) :]:
+        version = _version(connection, shared)
+        for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute(f"INSERT OR REPLACE INTO {META} (name, value) VALUES ('schema', ?)", (VERSION,))
+        if version == 0 and not shared:
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
 
-def inspect(connection: sqlite3.Connection) -> int:
-    """The version of the schema, 0 for an empty file. Changes nothing.
+def inspect(connection: sqlite3.Connection, shared: bool) -> int:
+    """The version of the schema, 0 where there is none yet. Changes nothing.
 
-    Raises `StoreUnusable` for a database of something else, from the future, or without its tables.
+    Raises `StoreUnusable` for a database of something else (unless `shared`), from the future, or without its tables.
     """
     _check_library()
     with transaction(connection, "BEGIN"):
-        version = _version(connection)
-        if version == VERSION:
-            _check_whole(connection)
+        return _version(connection, shared)
+
+
+def _version(connection: sqlite3.Connection, shared: bool) -> int:
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if names.isdisjoint(NAMES):
+        _check_free(connection, shared)
+        return 0
+    version = _stored_version(connection) if META in names else None
+    if version is None:
+        raise _damaged(connection, [META])
+    if version > VERSION:
+        raise StoreUnusable(
+            f"{_file(connection)}: has schema {version}, and this version of Mainspring knows up to {VERSION}. "
+            "Upgrade Mainspring, or name another file."
+        )
+    if version == VERSION and (missing := sorted(NAMES - names)):
+        raise _damaged(connection, missing)
     return version
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def _stored_version(connection: sqlite3.Connection) -> int | None:
+    row = connection.execute(f"SELECT value FROM {META} WHERE name = 'schema'").fetchone()
+    return None if row is None else int(row[0])
+
+
+def _check_free(connection: sqlite3.Connection, shared: bool) -> None:
+    """Raise `StoreUnusable` where a file without our tables is not to get them."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application == APPLICATION:
+        raise _damaged(connection, ["all tables"])
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' LIMIT 5")]
-    if application == APPLICATION:
-        if version > VERSION:
-            raise StoreUnusable(
-                f"{_file(connection)}: has schema {version}, and this version of Mainspring knows up to {VERSION}. "
-                "Upgrade Mainspring, or name another file."
-            )
-        return int(version)
-    if application or version or tables:
-        what = f"tables {', '.join(tables)}" if tables else f"application id {application}, user version {version}"
-        raise StoreUnusable(
-            f"{_file(connection)}: belongs to something else ({what}). "
-            "Expected an empty or new file, or one that Mainspring made; name another file."
-        )
-    return 0
+    if shared or not (application or version or tables):
+        return
+    what = f"tables {', '.join(tables)}" if tables else f"application id {application}, user version {version}"
+    raise StoreUnusable(
+        f"{_file(connection)}: belongs to something else ({what}). "
+        "Expected an empty or new file, or one with Mainspring's tables. If it is your application's own, and is to "
+        "hold them beside its tables, say so in the URL with ?shared=true; otherwise name another file."
+    )
 
 
-def _check_whole(connection: sqlite3.Connection) -> None:
-    expected = {words.split()[2] for statements in MIGRATIONS for words in statements if "CREATE " in words}
-    found = {
-        name
-        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'mainspring@_%' ESCAPE '@'")
-    }
-    if missing := sorted(expected - found):
-        raise StoreUnusable(
-            f"{_file(connection)}: is damaged, {', '.join(missing)} are missing. "
-            "Restore it from a backup, or name another file."
-        )
+def _damaged(connection: sqlite3.Connection, missing: list[str]) -> StoreUnusable:
+    return StoreUnusable(
+        f"{_file(connection)}: is damaged, {', '.join(missing)} missing. "
+        "Restore it from a backup, or name another file."
+    )
 
 
 def _check_library() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 from mainspring.core.duration import milliseconds
 from mainspring.errors import DefinitionError, UnknownOption
 
-OPTIONS = ("synchronous", "busy_timeout")
+OPTIONS = ("synchronous", "busy_timeout", "shared")
 SYNCHRONOUS = ("full", "normal", "off")
 _FORMS = '"sqlite:///relative.db", "sqlite:////absolute/path.db" or "sqlite://:memory:"'
 
@@ -24,6 +24,8 @@ class Settings(NamedTuple):
     """`normal` may lose the last commits at a power loss (not at a crash); `full` costs an fsync a commit."""
     patience: float = 5.0
     """Seconds to wait for a lock that another process holds."""
+    shared: bool = False
+    """Whether the tables may be made in a file that holds an application's own."""
 
     @property
     def deadline(self) -> float:
@@ -39,7 +41,10 @@ def parse(url: str) -> Settings:
     if synchronous not in SYNCHRONOUS:
         raise DefinitionError(f"bad synchronous: {synchronous!r}. Expected one of {', '.join(SYNCHRONOUS)}.")
     patience = milliseconds(_number(options.get("busy_timeout", "5s")), "busy_timeout") / 1_000
-    return Settings(_path(url, place), synchronous, patience)
+    shared = options.get("shared", "false")
+    if shared not in ("true", "false"):
+        raise DefinitionError(f"bad shared: {shared!r}. Expected true or false.")
+    return Settings(_path(url, place), synchronous, patience, shared == "true")
 
 
 def _options(url: str, query: str) -> dict[str, str]:
@@ -47,7 +52,7 @@ def _options(url: str, query: str) -> dict[str, str]:
     for name in options:
         if name not in OPTIONS:
             raise UnknownOption(
-                f"unknown option {name!r} in {url!r}. Expected {' or '.join(OPTIONS)}; correct or remove it."
+                f"unknown option {name!r} in {url!r}. Expected one of {', '.join(OPTIONS)}; correct or remove it."
             )
     return options
 
