@@ -31,5 +31,8 @@ async def _tick() -> None:
     """Let other threads have their turn: a millisecond, by a timer of the loop."""
     loop = asyncio.get_running_loop()
     future = loop.create_future()
-    loop.call_later(0.001, future.set_result, None)
-    await future
+    timer = loop.call_later(0.001, future.set_result, None)
+    try:
+        await future
+    finally:
+        timer.cancel()
