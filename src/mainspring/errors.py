@@ -32,6 +32,8 @@ job (`mainspring.core.outcome`).
 
 from __future__ import annotations
 
+import difflib
+
 
 class MainspringError(Exception):
     """Something went wrong in Mainspring."""
@@ -55,8 +57,10 @@ class UnknownTask(MainspringError):
         self.name = name
         self.known = sorted(known or [])
         names = ", ".join(self.known) or "none"
+        near = difflib.get_close_matches(name, self.known, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
         super().__init__(
-            f"unknown task: {name!r}. Known tasks: {names}. "
+            f"unknown task: {name!r}. {hint}Known tasks: {names}. "
             "Import the module that defines it, or start a worker that knows it once."
         )
 

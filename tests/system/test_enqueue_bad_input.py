@@ -293,7 +293,7 @@ async def test_unknown_tasks_and_things_that_are_none(app: Mainspring) -> None:
     @app.task
     def work() -> None: ...
 
-    with pytest.raises(UnknownTask, match=r"unknown task: 'wrok'\. Known tasks: work") as caught:
+    with pytest.raises(UnknownTask, match=r"unknown task: 'wrok'\. Did you mean 'work'\? Known tasks: work") as caught:
         await app.enqueue("wrok", {})
     assert (caught.value.name, caught.value.known) == ("wrok", ["work"])
     with pytest.raises(DefinitionError, match="cannot enqueue 5"):

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable
+from datetime import datetime
 from typing import overload
 
 from mainspring.admin.connection import App
 from mainspring.admin.queue_stats import QueueStats, gather_stats, queue_names, workers
 from mainspring.client import Client
-from mainspring.core.duration import Duration, milliseconds
+from mainspring.core.duration import Duration, until
 from mainspring.core.naming import check_name
 from mainspring.core.records import queue_gate, task_gate
-from mainspring.errors import DefinitionError
 from mainspring.gates import Gates
 from mainspring.stores.base import Query
 
@@ -62,14 +62,11 @@ class Queues:
 
     # -- tasks -----------------------------------------------------------------------------------------------------
 
-    async def throttle(self, task: str, duration: Duration, reason: str = "") -> None:
-        """Let no job of the task start, in any queue, for `duration`; the newest word counts."""
+    async def throttle(self, task: str, duration: Duration | datetime, reason: str = "") -> None:
+        """Let no job of the task start, in any queue, for `duration`, or until then; the newest word counts."""
         client = await self._app.connect()
-        length = milliseconds(duration, "throttle")
-        if not length:
-            raise DefinitionError(f"bad throttle: {duration!r}. Expected more than 0; to end one, unthrottle the task.")
-        gates = Gates(client.store, client.clock)
-        await gates.close(task_gate(check_name(task, "task")), client.clock.now() + length, reason)
+        end = until(duration, client.clock.now(), "throttle")
+        await Gates(client.store, client.clock).close(task_gate(check_name(task, "task")), end, reason)
 
     async def unthrottle(self, task: str) -> bool:
         """Let the task's jobs start again. False: it was neither throttled nor paused."""

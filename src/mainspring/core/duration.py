@@ -46,6 +46,15 @@ def instant(at: datetime, what: str = "time") -> int:
     return round(at.timestamp() * 1_000)
 
 
+def until(value: Duration | datetime, now: int, what: str = "duration") -> int:
+    """The end of a duration that begins `now`, or an aware datetime, in ms since the epoch. Raises `DefinitionError`
+    for anything else, and for an end that is not after `now`."""
+    end = instant(value, what) if isinstance(value, datetime) else now + milliseconds(value, what)
+    if end <= now:
+        raise DefinitionError(f"bad {what}: {value!r}. Expected a duration of more than 0, or a time that is to come.")
+    return end
+
+
 def humanize(amount: int) -> str:
     """Milliseconds as short text, at most two units: "250ms", "1m 30s"."""
     if amount < 1_000:

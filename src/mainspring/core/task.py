@@ -14,7 +14,7 @@ from mainspring.core.handle import Caller, JobHandle
 from mainspring.core.inputs import Inputs, KeyFunction, key_function
 from mainspring.core.job import Rule
 from mainspring.core.options import TaskOptions, check_options
-from mainspring.core.request import CallOptions, Request
+from mainspring.core.request import CALL_OPTIONS, CallOptions, Request
 from mainspring.core.shape import Shape
 from mainspring.core.signature import by_keyword, read_signature
 from mainspring.errors import InputError, OutputError, PayloadTooLarge
@@ -92,7 +92,7 @@ class Task(Generic[P, R]):
         return self._request((), dict(input))
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request[R]:
-        values, text = self._inputs.encode(args, kwargs)
+        values, text = self._encode(args, kwargs)
         rule = self._settings.rule
         window = self.debounce
         return Request(
@@ -107,6 +107,15 @@ class Task(Generic[P, R]):
             expires=self.expires,
             decode=self.decode_result,
         )
+
+    def _encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        try:
+            return self._inputs.encode(args, kwargs)
+        except InputError as e:
+            options = [name for name in kwargs if name in CALL_OPTIONS and name not in self._signature.fields]
+            if not options or self._signature.extras is not None:
+                raise
+            raise InputError(f"{e} Options of a call go before it: task.options({options[0]}=...).enqueue(...).") from e
 
     def _key(self, rule: Rule, values: dict[str, Any], text: str) -> str:
         if self._key_function is not None:
