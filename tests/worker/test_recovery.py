@@ -11,6 +11,7 @@ from mainspring.core.job import Job, State
 from mainspring.core.policy import Policy
 from mainspring.process.supervisor import lapse_leases
 from mainspring.stores.base import Query, Store
+from mainspring.worker import pump
 from mainspring.worker.janitor import Janitor
 
 
@@ -80,6 +81,43 @@ async def test_jobs_on_their_last_chance_run_one_by_one(app: Mainspring) -> None
     assert most == 1
     rows = [row for handle in handles if (row := await handle.get()) is not None]
     assert all([run.outcome for run in row.runs] == ["interrupted", "interrupted", "succeeded"] for row in rows)
+
+
+async def test_a_long_run_of_a_suspect_lets_others_in_but_no_other_suspect(
+    app: Mainspring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump, "ALONE_FOR", 0.05)
+    monkeypatch.setattr(pump, "ALONE_WITHIN", 0.05)
+    alive = most = 0
+    go_on = asyncio.Event()
+
+    @app.task(max_interruptions=2)
+    async def suspect() -> None:
+        nonlocal alive, most
+        alive += 1
+        most = max(most, alive)
+        await go_on.wait()
+        alive -= 1
+
+    @app.task
+    async def other(n: int) -> int:
+        return n
+
+    suspects = await app.enqueue_many([suspect.job() for _ in range(3)])
+    await crash(app, "suspect", times=2)
+    async with app.worker():
+        for n in range(5):
+            assert await (await other.enqueue(n)).result(timeout=10) == n
+        client = await app.connect()
+        ids = [handle.id for handle in suspects]
+        before = sum(row.version for row in await _get(app, ids) if row is not None)
+        assert await (await other.options(delay=0.5).enqueue(5)).result(timeout=10) == 5
+        after = sum(row.version for row in await _get(app, ids) if row is not None)
+        assert after - before < 100, "those that wait are claimed and given back now and then, not all the time"
+        go_on.set()
+        for handle in suspects:
+            await client.ended(handle.id, timeout=10)
+    assert most == 1
 
 
 async def test_a_lapsed_job_runs_before_a_backlog(app: Mainspring) -> None:

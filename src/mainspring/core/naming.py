@@ -1,4 +1,4 @@
-"""Names and priorities, checked where they are written down."""
+"""Names, reasons and priorities, checked where they are written down."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 from mainspring.errors import DefinitionError
 
+LONGEST_REASON = 2_000
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,100}", re.ASCII)
 
 
@@ -16,6 +17,22 @@ def check_name(name: object, what: str) -> str:
             f"bad {what} name: {name!r}. Expected 1 to 100 letters, digits, dots, underscores and hyphens."
         )
     return name
+
+
+def check_reason(reason: object) -> str:
+    """`reason` if a job can carry it. Raises `DefinitionError`."""
+    if not isinstance(reason, str) or len(reason) > LONGEST_REASON or not _is_text(reason):
+        shown = reason if not isinstance(reason, str) else reason[:100]
+        raise DefinitionError(f"bad reason: {shown!r}. Expected text of at most {LONGEST_REASON:,} characters.")
+    return reason
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
 
 
 def check_priority(priority: object) -> int:

@@ -11,6 +11,7 @@ a settle whose answer was lost has landed (`landed`).
 from __future__ import annotations
 
 from mainspring.core.job import LIVE, TERMINAL, Ask, Error, Job, Run, State
+from mainspring.core.naming import check_reason
 from mainspring.core.outcome import Cancelled, Dead, Failure, Outcome, Skipped, Snoozed, Success
 from mainspring.core.policy import DAY, Policy
 from mainspring.errors import IllegalTransition
@@ -366,7 +367,9 @@ def cancel(job: Job, now: int, policy: Policy, reason: str = "cancelled", *, era
     """Cancel. What waits or is paused ends now; what runs is asked to. None: it had ended already.
 
     It erases an ask that came before; one that comes after it stands. `erase`: nothing is to be left of it.
+    Raises `DefinitionError` for a reason that no row can carry.
     """
+    check_reason(reason)
     if job.state is R:
         return _forget_again(job).evolve(cancelling=reason, erase=job.erase or erase)
     if job.state in TERMINAL:

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 from mainspring.errors import MainspringError
 from mainspring.events import emit
@@ -87,33 +87,37 @@ def main() -> None:
     """`python -m mainspring.process.child APP SETTINGS`: the supervisor's way to start a worker."""
     name, settings = sys.argv[1], json.loads(sys.argv[2])
     logging.basicConfig(level=settings.pop("log_level", "INFO"), format=FORMAT, stream=sys.stderr)
-    _exit(_run(name, settings))
+    _run(name, settings)
 
 
-def _run(name: str, settings: dict[str, Any]) -> int:
+def _run(name: str, settings: dict[str, Any]) -> None:
     try:
-        app = locate_app(name)
-        worker = Worker(app, WorkerSettings(**settings, owns_process=True))
-        return asyncio.run(_work_and_close(worker))
-    except MainspringError as error:
-        print(f"mainspring: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except Exception:
-        logging.getLogger("mainspring").exception("the worker failed")
-        return EXIT_FAILED
+        worker = Worker(locate_app(name), WorkerSettings(**settings, owns_process=True))
+    except Exception as error:
+        _exit(_explain(error))
+    asyncio.run(_live(worker))
 
 
-async def _work_and_close(worker: Worker) -> int:
-    code = await work(worker, watch_parent=True)
-    if not worker.desk.holds:
+async def _live(worker: Worker) -> None:
+    """Work, and end the process from in here: asyncio would wait for handlers that will not end, though their jobs are
+    due again in a moment, and for the threads that they have left behind."""
+    try:
+        code = await work(worker, watch_parent=True)
         await worker.app.close()
-        return code
-    # A handler that will not end is still here: its job is due in a moment, so nothing may keep this process up.
+    except Exception as error:
+        code = _explain(error)
     _exit(code)
-    return code
 
 
-def _exit(code: int) -> None:
+def _explain(error: Exception) -> int:
+    if isinstance(error, MainspringError):
+        print(f"mainspring: {error}", file=sys.stderr)
+    else:
+        logging.getLogger("mainspring").error("the worker failed", exc_info=error)
+    return EXIT_FAILED
+
+
+def _exit(code: int) -> NoReturn:
     """End at once: a handler's thread that never ends must not hold the process."""
     logging.shutdown()
     sys.stdout.flush()

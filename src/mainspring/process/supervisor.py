@@ -21,6 +21,7 @@ from mainspring.app import Mainspring
 from mainspring.core import states
 from mainspring.core.duration import milliseconds
 from mainspring.core.job import State
+from mainspring.core.records import WORKER
 from mainspring.errors import StoreError
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_ROWS, Query, Store
@@ -90,9 +91,12 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             begun = loop.time()
-            await self._start(child)
+            if not await self._start(child):
+                child.early_deaths += 1
+                await self._pause(child.early_deaths)
+                continue
             code = await self._ended(child)
-            await self._lapse(child.id)
+            await self._bury(child.id)
             if self._stopping.is_set():
                 # A child that is told to end before it can listen is ended by the signal itself; it held nothing yet.
                 return 0 if code in (0, -signal.SIGTERM) else 1
@@ -104,28 +108,30 @@ class Supervisor:
 
     async def _pause(self, early_deaths: int) -> None:
         if early_deaths:
-            delay = min(FIRST_BACK_OFF * 2 ** (early_deaths - 1), LONGEST_BACK_OFF)
+            # The exponent is bounded: 0.1 * 2 ** 1024, after three hours of deaths, is an OverflowError.
+            delay = min(FIRST_BACK_OFF * 2 ** min(early_deaths - 1, 10), LONGEST_BACK_OFF)
             try:
                 await asyncio.wait_for(self._stopping.wait(), delay)
             except TimeoutError:
                 pass
 
-    async def _start(self, child: Child) -> None:
+    async def _start(self, child: Child) -> bool:
+        """False: the system has no process for us now."""
         child.id = f"{socket.gethostname()}:{os.getpid()}.{child.number}:{secrets.token_hex(3)}"
         settings = json.dumps(self._settings | {"id": child.id})
-        child.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "mainspring.process.child",
-            self._name,
-            settings,
-            stdin=asyncio.subprocess.PIPE,
+        command = (sys.executable, "-m", "mainspring.process.child", self._name, settings)
+        try:
             # Ctrl-C reaches the whole foreground group: the children hear of it from us alone, once.
-            start_new_session=True,
-        )
+            child.process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            emit("child.not_started", logging.ERROR, worker=child.id, error=str(error))
+            return False
         emit("child.started", worker=child.id, pid=child.process.pid)
         if self._stopping.is_set():
             self._send(child, signal.SIGTERM)
+        return True
 
     async def _ended(self, child: Child) -> int:
         assert child.process is not None
@@ -141,12 +147,17 @@ class Supervisor:
                 self._send(child, signal.SIGKILL)
         return await ended
 
-    async def _lapse(self, worker: str) -> None:
-        """Make what a dead child held due now. Nothing else is written, so the interruption counts."""
+    async def _bury(self, worker: str) -> None:
+        """Make what a dead child held due now, and count it among the workers no longer.
+
+        Nothing else is written of its jobs, so the interruptions count.
+        """
         assert self._store is not None
         for attempt in range(10):
             try:
                 lapsed = await lapse_leases(self._store, worker, self._app.clock.now())
+                if (record := await self._store.read(WORKER, worker)) is not None:
+                    await self._store.erase(record)
             except StoreError as error:
                 emit("lapse.failed", logging.WARNING, worker=worker, error=str(error))
                 await asyncio.sleep(0.1 * (attempt + 1))

@@ -7,6 +7,7 @@ runs in a thread, `sync` calls the coroutines of the API on the worker's loop.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
@@ -15,8 +16,9 @@ from mainspring.core.codec import encode_value
 from mainspring.core.duration import Duration, milliseconds
 from mainspring.core.job import Job
 from mainspring.core.records import task_gate
-from mainspring.errors import InputError
+from mainspring.errors import InputError, MainspringError
 from mainspring.stores.base import LogLine
+from mainspring.worker.text import storable
 
 if TYPE_CHECKING:
     from mainspring.client import Client, JobHandle
@@ -29,6 +31,7 @@ R = TypeVar("R")
 
 PROGRESS_LIMIT = 16 * 1024
 LINE_LIMIT = 8 * 1024
+LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 class Done:
@@ -112,15 +115,17 @@ class Context:
         if percent is not None and (isinstance(percent, bool) or not 0 <= percent <= 100):
             raise InputError(f"bad progress: {percent!r}. Expected a number from 0 to 100.")
         report = {"percent": percent, "data": data, "at": self._worker.clock.now()}
-        self._hold.progress = encode_value(report, "progress", PROGRESS_LIMIT)
+        text = encode_value(report, "progress", PROGRESS_LIMIT)
+        with self._worker.desk.lock:  # the heartbeat forgets what it has stored, and only that
+            self._hold.progress = text
         self._worker.heartbeat.nudge()
         return DONE
 
     def log(self, text: object, level: str = "info") -> Awaitable[None]:
-        """Append a line to the job's log (at most 8 KB; the last 1,000 lines are kept)."""
-        line = str(text)
-        line = line if len(line) <= LINE_LIMIT else line[: LINE_LIMIT - 1] + "…"
-        job = self._hold.job
+        """Append a line to the job's log (at most 8 KB; the last 1,000 lines are kept). Raises `InputError`."""
+        if level not in LEVELS:
+            raise InputError(f"bad log level: {level!r}. Expected one of: {', '.join(LEVELS)}.")
+        job, line = self._hold.job, storable(text, LINE_LIMIT)
         self._hold.lines.append(LogLine(job.id, job.claims, self._worker.clock.now(), level, line))
         self._worker.heartbeat.nudge()
         return DONE
@@ -153,7 +158,16 @@ class Context:
             raise InputError(f'bad throttle scope: {scope!r}. Expected "cluster" or "local".')
 
     def sync(self, call: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a coroutine function of the API from a handler in a thread: `ctx.sync(other.enqueue, x=1)`."""
+        """Call a coroutine function of the API from a handler in a thread: `ctx.sync(other.enqueue, x=1)`.
+
+        Raises `MainspringError` in a coroutine, where it would wait for itself for ever.
+        """
+        if threading.get_ident() == self._worker.thread:
+            name = getattr(call, "__qualname__", repr(call))
+            raise MainspringError(
+                f"ctx.sync was called on the worker's event loop (for {name}); it would block for ever. "
+                "Await the function itself."
+            )
         return asyncio.run_coroutine_threadsafe(call(*args, **kwargs), self._worker.loop).result()
 
 

@@ -35,6 +35,7 @@ from mainspring.errors import InputError, MainspringError, OutputError
 from mainspring.events import emit
 from mainspring.worker.context import Context
 from mainspring.worker.hold import Hold, Stop
+from mainspring.worker.text import storable
 from mainspring.worker.threads import Threads
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ class Executor:
         if states.begin(job, now, policy) is job:
             return True
         row = await self._worker.settler.write(hold, lambda job: states.begin(job, now, policy))
-        if row is None or row.state is not State.RUNNING:
+        if row is None:
+            return False
+        if row.state is not State.RUNNING:
+            self._worker.left(row)
             return False
         hold.job = row if row.input is not None else row.evolve(input=job.input)
         return True
@@ -89,6 +93,8 @@ class Executor:
         try:
             return await self._call(hold)
         except asyncio.CancelledError as error:
+            if hold.stop is None and self._worker.cut_off:
+                hold.stop = "shutdown" if hold.task.is_async else "lost"  # a thread goes on
             return self._stopped(hold) if hold.stop is not None else self._failed(hold, error)
         except Exception as error:
             return self._stopped(hold) if hold.stop is not None else self._raised(hold, error)
@@ -142,7 +148,8 @@ class Executor:
             else:
                 self._lost(hold, answer or "another worker has it")
 
-        self._worker.settler.hand_in(hold, transition, done)
+        result = outcome.result if isinstance(outcome, Success) else None
+        self._worker.settler.hand_in(hold, transition, done, len(result or ""))
 
     def _lost(self, hold: Hold, why: Exception | str) -> None:
         """The run is over, and the store does not know: whoever claims the job when its lease ends counts it."""
@@ -157,15 +164,16 @@ class Executor:
         match error:
             case Snooze():
                 until = error.until if error.until is not None else self._worker.clock.now() + (error.delay or 0)
-                return Snoozed(until=until, note=error.reason)
+                return Snoozed(until=until, note=storable(error.reason, TEXT_LIMIT))
             case Skip():
-                return Skipped(note=error.reason)
+                return Skipped(note=storable(error.reason, TEXT_LIMIT))
             case Cancel():
-                return Cancelled(reason=error.reason)
+                return Cancelled(reason=storable(error.reason, TEXT_LIMIT))
             case DeadLetter():
-                return Dead(reason=error.reason)
+                return Dead(reason=storable(error.reason, TEXT_LIMIT))
             case RetryAfter():
-                return Failure(error=Error(type="Retry", message=error.reason), retry_in=error.delay)
+                message = storable(error.reason, TEXT_LIMIT)
+                return Failure(error=Error(type="Retry", message=message), retry_in=error.delay)
             case InputError() | OutputError():
                 return Failure(error=describe(error), retryable=False)
             case _:
@@ -224,22 +232,17 @@ def describe(error: BaseException) -> Error:
         frames = frames.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, frames))[-TRACEBACK_LIMIT:]
-        message = str(error)[:TEXT_LIMIT]
-    except Exception:  # an exception whose own text cannot be made
-        text, message = "", "(its message cannot be shown)"
+    except Exception:  # an exception of the user's, in which anything may be
+        text = ""
     name = type(error).__qualname__ if isinstance(error, MainspringError | Steer) else _name(type(error))
-    return Error(type=name, message=_text(message), traceback=_text(text))
+    limit = 2 * TRACEBACK_LIMIT  # what cannot be stored grows as it is shown
+    return Error(type=name, message=storable(error, TEXT_LIMIT), traceback=storable(text, limit))
 
 
 def _name(kind: type[BaseException]) -> str:
     return (
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     )
-
-
-def _text(text: str) -> str:
-    """Text that can be stored: lone surrogates are shown, not carried."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _forget_cancellation() -> None:

@@ -16,10 +16,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from mainspring.core.job import Job
-from mainspring.errors import StoreError
+from mainspring.errors import StoreError, StoreUnavailable
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_ROWS, Beat, Event, Store
 from mainspring.worker.hold import Hold
+from mainspring.worker.text import append
 
 if TYPE_CHECKING:
     from mainspring.worker.worker import Worker
@@ -59,11 +60,15 @@ class Heartbeat:
             self._nudged = True
             self._post(self._nudge)
 
-    async def stop(self) -> None:
-        """End the thread. Renewals in flight are waited for."""
+    def end(self) -> None:
+        """Let the thread end after the renewals in flight. Safe from any thread."""
         self._stopping = True
         if self._loop is not None and self._nudge is not None:
             self._post(self._nudge)
+
+    async def stop(self) -> None:
+        """End the thread. Renewals in flight are waited for."""
+        self.end()
         await asyncio.to_thread(self._thread.join)
 
     def _post(self, event: asyncio.Event) -> None:
@@ -85,16 +90,31 @@ class Heartbeat:
     async def _live(self) -> None:
         self._loop, self._nudge = asyncio.get_running_loop(), asyncio.Event()
         store = self._worker.store.clone()
-        await store.open()
+        await self._open(store)
         listener = asyncio.create_task(self._listen(store))
         try:
-            while not self._stopping:
+            while not self._ends():
                 delay = await self._pass(store)
                 await self._sleep(delay)
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
             await store.close()
+
+    def _ends(self) -> bool:
+        # A loop that was closed without a stop has left its holds to nobody: their leases are to end.
+        return self._stopping or self._worker.loop.is_closed()
+
+    async def _open(self, store: Store) -> None:
+        """The worker's own store is open, so one that does not answer now will."""
+        while not self._ends():
+            try:
+                await store.open()
+                return
+            except StoreUnavailable as error:
+                emit("renew.failed", logging.WARNING, worker=self._worker.id, jobs=0, error=str(error))
+                self._tell_lost_in_time()
+                await self._sleep(min(AFTER_FAILURE, self._settings.beat_ms / 1000))
 
     async def _sleep(self, delay: float) -> None:
         assert self._nudge is not None
@@ -162,12 +182,6 @@ class Heartbeat:
         return (hold.progress is not None or bool(hold.lines)) and now - hold.flushed_at >= FLUSH
 
     async def _renew(self, store: Store, holds: list[Hold], now: int) -> None:
-        lines = [line for hold in holds for line in hold.lines]
-        if lines:
-            counts = [len(hold.lines) for hold in holds]
-            await store.append(lines, self._settings.log_lines)
-            for hold, count in zip(holds, counts, strict=True):
-                del hold.lines[:count]
         beats = [Beat(h.job.id, h.job.token, h.progress) for h in holds]
         rows = {row.id: row for row in await store.renew(beats, now + self._settings.lease_ms)} if beats else {}
         for hold, beat in zip(holds, beats, strict=True):
@@ -176,8 +190,22 @@ class Heartbeat:
                 self._worker.call_soon(self._worker.executor.stop, hold, "lost", "the lease was lost")
             else:
                 self._accept(hold, beat, row, now)
-        told = {line.job_id for line in lines} | {beat.id for beat in beats if beat.progress is not None}
+        told = {beat.id for beat in beats if beat.progress is not None}
+        told |= await self._append(store, holds)
         await self._tell(store, [row for row in rows.values() if row.id in told], now)
+
+    async def _append(self, store: Store, holds: list[Hold]) -> set[str]:
+        """Store log lines; answers whose. After the leases, for they may cost none: what fails is kept for later."""
+        taken = [(hold, hold.take_lines()) for hold in holds if hold.lines]
+        lines = [line for _, its in taken for line in its]
+        try:
+            await append(store, lines, self._settings.log_lines)
+        except StoreError as error:
+            for hold, its in taken:
+                hold.put_back(its)
+            emit("log.late", logging.WARNING, worker=self._worker.id, lines=len(lines), error=str(error))
+            return set()
+        return {line.job_id for line in lines}
 
     async def _tell(self, store: Store, rows: list[Job], now: int) -> None:
         """A hint, after the fact: followers learn of progress and log lines."""
@@ -196,8 +224,9 @@ class Heartbeat:
         # Before its handler has begun, a hold still carries the input it is to run with.
         hold.job = row if hold.job.input is None else row.evolve(input=hold.job.input)
         hold.renewed_at = now
-        if hold.progress is beat.progress:
-            hold.progress = None
+        with self._worker.desk.lock:
+            if hold.progress is beat.progress:
+                hold.progress = None
         hold.flushed_at = now
         if row.cancelling is not None and hold.stop is None:
             self._worker.call_soon(self._worker.executor.stop, hold, "cancel", row.cancelling)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 from mainspring.core.job import Job
@@ -41,7 +42,7 @@ class Hold:
         "timer",
     )
 
-    def __init__(self, job: Job, task: Task[Any, Any], now: int) -> None:
+    def __init__(self, job: Job, task: Task[Any, Any], now: int, log_lines: int = 1_000) -> None:
         self.job = job
         """The row as this process knows it: fresh after each renewal."""
         self.task = task
@@ -62,7 +63,17 @@ class Hold:
         self.flushed_at = 0
         self.progress: str | None = None
         """Reported, and not stored yet."""
-        self.lines: list[LogLine] = []
+        self.lines: deque[LogLine] = deque(maxlen=log_lines)
+        """Said, and not stored yet. No more than would be kept: a handler may say more than a store takes in."""
+
+    def take_lines(self) -> list[LogLine]:
+        """The lines to store now. A line that is said meanwhile, in another thread, waits for the next time."""
+        return [self.lines.popleft() for _ in range(len(self.lines))]
+
+    def put_back(self, lines: list[LogLine]) -> None:
+        """Lines that could not be stored come first again, as far as there is room."""
+        room = (self.lines.maxlen or 0) - len(self.lines)
+        self.lines.extendleft(reversed(lines[-room:] if room > 0 else []))
 
 
 class Desk:

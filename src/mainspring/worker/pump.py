@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mainspring.core import states
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 LONGEST_BACK_OFF = 5.0
 ALONE_WITHIN = 10.0
 """Seconds that a suspect waits for the process to be empty, before it runs beside others after all."""
+ALONE_FOR = 60.0
+"""Seconds after which others are let in beside a suspect that runs for long; no other suspect is."""
 
 
 class Pump:
@@ -34,6 +37,7 @@ class Pump:
         self._unsure: list[str] = []
         """Tokens of claims whose answer was lost: what carries them is to be given back."""
         self._first = 0
+        self._suspect: Hold | None = None
         self.stopping = False
         self.paused = False
         self.throttled: dict[str, int] = {}
@@ -110,7 +114,8 @@ class Pump:
         return {task: cap for task, cap in self._worker.caps.items() if task not in self.throttled}
 
     async def _begin(self, jobs: list[Job], now: int) -> None:
-        holds = [Hold(job, self._worker.tasks[job.task], now) for job in jobs]
+        lines = self._worker.settings.log_lines
+        holds = [Hold(job, self._worker.tasks[job.task], now, lines) for job in jobs]
         for hold in holds:
             self._worker.desk.take(hold)
         if self.stopping:
@@ -133,36 +138,53 @@ class Pump:
     async def _isolate(self, suspects: list[Hold]) -> None:
         """Run a job on its last chance alone in this process: whichever kills its worker then dies alone, and the
         neighbours that only ever died with it do not share its end."""
+        if self._suspect is not None and not self._suspect.handler_done:
+            await self.give_back(suspects, later=round(ALONE_WITHIN * 1_000))
+            return
         await self.give_back(suspects[1:])
-        suspect = suspects[0]
-        try:
-            async with asyncio.timeout(ALONE_WITHIN):
-                while self._worker.desk.running > 1 and not self.stopping:
-                    await self._worker.desk.changed()
-        except TimeoutError:
-            emit("suspect.beside", logging.WARNING, job_id=suspect.job.id, task=suspect.job.task)
+        self._suspect = suspect = suspects[0]
+        desk = self._worker.desk
+        alone = await self._wait_until(lambda: desk.running <= 1, ALONE_WITHIN)
         if self.stopping:
             await self.give_back([suspect])
             return
-        emit("suspect.alone", logging.WARNING, job_id=suspect.job.id, task=suspect.job.task)
+        event = "suspect.alone" if alone else "suspect.beside"
+        emit(event, logging.WARNING, job_id=suspect.job.id, task=suspect.job.task)
         self._worker.executor.start(suspect)
-        while not suspect.handler_done and not self.stopping:
-            await self._worker.desk.changed()
+        await self._wait_until(lambda: suspect.handler_done, ALONE_FOR)
+
+    async def _wait_until(self, true: Callable[[], bool], seconds: float) -> bool:
+        """Claim nothing until then, or until stopped. False: it did not come true in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not true() and not self.stopping:
+                    await self._worker.desk.changed()
+        except TimeoutError:
+            return False
+        return True
 
     # -- giving back ---------------------------------------------------------------------------------------------------
 
-    async def give_back(self, holds: list[Hold]) -> None:
-        """Release jobs that have not begun: no interruption is counted."""
+    async def give_back(self, holds: list[Hold], later: int = 0) -> None:
+        """Release jobs that have not begun, due in `later` ms: no interruption is counted."""
         now = self._worker.clock.now()
 
         async def back(hold: Hold) -> None:
             policy = hold.task.policy
             try:
-                await self._worker.settler.write(hold, lambda job: states.release(job, now, now, policy))
+                await self._worker.settler.write(hold, lambda job: states.release(job, now, now + later, policy))
             finally:
                 self._worker.desk.drop(hold)
 
         await asyncio.gather(*(back(hold) for hold in holds))
+
+    async def close(self) -> None:
+        """Give back what a claim took that was cut off."""
+        try:
+            if self._unsure:
+                await self._give_back_unsure()
+        except StoreError as error:
+            emit("claim.failed", logging.WARNING, worker=self._worker.id, error=str(error))
 
     async def _give_back_unsure(self) -> None:
         """A claim whose answer was lost may have been made: find what it took, and release it at once."""

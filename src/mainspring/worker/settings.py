@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
 from mainspring.core.duration import Duration, milliseconds
+from mainspring.core.naming import check_name
 from mainspring.errors import DefinitionError
 
 
@@ -47,6 +48,10 @@ class WorkerSettings:
             raise DefinitionError(f"bad concurrency: {self.concurrency!r}. Expected a whole number of 1 or more.")
         if not isinstance(self.log_lines, int) or self.log_lines < 0:
             raise DefinitionError(f"bad log_lines: {self.log_lines!r}. Expected a whole number of 0 or more.")
+        for name, what in (("queues", "queue"), ("tasks", "task")):
+            _check_names(getattr(self, name), name, what)
+        if self.id is not None and (not isinstance(self.id, str) or ":" not in self.id):
+            raise DefinitionError(f'bad worker id: {self.id!r}. Expected text with a ":", as no queue has in its name.')
         for name in ("grace", "lease", "beat", "poll", "stall_limit"):
             object.__setattr__(self, f"{name}_ms", milliseconds(getattr(self, name), name))
         if not 0 < self.beat_ms * 2 <= self.lease_ms:
@@ -56,3 +61,14 @@ class WorkerSettings:
             )
         if self.poll_ms < 10:
             raise DefinitionError(f"bad poll: {self.poll!r}. Expected 10 ms or more.")
+
+
+def _check_names(names: Sequence[str] | None, option: str, what: str) -> None:
+    if names is None:
+        return
+    if isinstance(names, str) or not isinstance(names, Sequence) or not names:
+        raise DefinitionError(f"bad {option}: {names!r}. Expected a list of names, or None for all.")
+    for name in names:
+        check_name(name, what)
+    if len(set(names)) < len(names):
+        raise DefinitionError(f"bad {option}: {names!r}. Expected each name once.")

@@ -19,6 +19,7 @@ from mainspring.errors import StoreError
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Event
 from mainspring.worker.hold import Hold
+from mainspring.worker.text import append
 
 if TYPE_CHECKING:
     from mainspring.worker.worker import Worker
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Transition = Callable[[Job], Job]
 FIRST_BACK_OFF = 0.05
 LONGEST_BACK_OFF = 1.0
+ROW_BYTES = 1_024
+"""What a row weighs in a batch besides its result; one without is well under that."""
 
 
 Answer = Job | Exception | None
@@ -36,6 +39,7 @@ class Write(NamedTuple):
     hold: Hold
     transition: Transition
     done: Callable[[Answer], None] | None = None
+    size: int = ROW_BYTES
 
 
 class Settler:
@@ -45,31 +49,33 @@ class Settler:
             self._send, most=BATCH_ROWS, size=_size_of, most_size=BATCH_BYTES
         )
 
-    async def write(self, hold: Hold, transition: Transition) -> Job | None:
+    async def write(self, hold: Hold, transition: Transition, size: int = 0) -> Job | None:
         """Save what `transition` makes of the job. None: it is no longer ours, nothing was changed."""
         if not self._take(hold):
             await self._own(hold)
         try:
             if hold.lines:
                 await self._flush(hold)
-            answer = await self._batcher.submit(Write(hold, transition))
+            answer = await self._batcher.submit(Write(hold, transition, size=ROW_BYTES + size))
         finally:
             hold.settling = False
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def hand_in(self, hold: Hold, transition: Transition, done: Callable[[Answer], None]) -> None:
+    def hand_in(self, hold: Hold, transition: Transition, done: Callable[[Answer], None], size: int = 0) -> None:
         """As `write`, without waiting: `done` is called with the answer. The way of every settle, for it costs neither
-        a wake-up nor a turn of the loop per job (8 of 115 us in a drain of no-op jobs)."""
+        a wake-up nor a turn of the loop per job (8 of 115 us in a drain of no-op jobs). `size`: of the result."""
         if hold.lines or not self._take(hold):
-            self._worker.loop.create_task(self._write_and_tell(hold, transition, done))
+            self._worker.loop.create_task(self._write_and_tell(hold, transition, done, size))
         else:
-            self._batcher.submit(Write(hold, transition, done))
+            self._batcher.submit(Write(hold, transition, done, ROW_BYTES + size))
 
-    async def _write_and_tell(self, hold: Hold, transition: Transition, done: Callable[[Answer], None]) -> None:
+    async def _write_and_tell(
+        self, hold: Hold, transition: Transition, done: Callable[[Answer], None], size: int
+    ) -> None:
         try:
-            done(await self.write(hold, transition))
+            done(await self.write(hold, transition, size))
         except Exception as error:
             done(error)
 
@@ -95,15 +101,23 @@ class Settler:
 
     async def _flush(self, hold: Hold) -> None:
         """Log lines are in the store before the end of the run is: who waits for the result finds them."""
-        lines, hold.lines = hold.lines, []
+        lines = hold.take_lines()
         try:
-            await self._worker.store.append(lines, self._worker.settings.log_lines)
+            await append(self._worker.store, lines, self._worker.settings.log_lines)
         except StoreError as error:
             emit("log.lost", logging.WARNING, job_id=hold.job.id, lines=len(lines), error=str(error))
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
     async def _send(self, writes: list[Write]) -> Sequence[Answer]:
+        answers = await self._answers(writes)
+        await self._tell([answer for answer in answers if isinstance(answer, Job)])
+        for write, answer in zip(writes, answers, strict=True):
+            if write.done is not None:
+                write.done(answer)
+        return answers
+
+    async def _answers(self, writes: list[Write]) -> list[Answer]:
         answers: dict[int, Answer] = {}
         pending = list(range(len(writes)))
         back_off = FIRST_BACK_OFF
@@ -116,13 +130,15 @@ class Settler:
                 back_off = min(back_off * 2, LONGEST_BACK_OFF)
                 pending = await self._after_failure(writes, [n for n in pending if n not in answers], answers)
             except Exception as error:  # a fault of ours or of the driver: nobody may wait for ever
-                answers |= {n: error for n in pending if n not in answers}
+                answers |= await self._one_by_one(writes, [n for n in pending if n not in answers], error)
                 pending = []
-        await self._tell([a for a in answers.values() if isinstance(a, Job)])
-        for n, write in enumerate(writes):
-            if write.done is not None:
-                write.done(answers[n])
         return [answers[n] for n in range(len(writes))]
+
+    async def _one_by_one(self, writes: list[Write], failed: list[int], error: Exception) -> dict[int, Answer]:
+        """A row that cannot be written must not cost those that only shared its batch."""
+        if len(failed) == 1:
+            return {failed[0]: error}
+        return {n: (await self._answers([writes[n]]))[0] for n in failed}
 
     async def _try(self, writes: list[Write], pending: list[int], answers: dict[int, Answer]) -> list[int]:
         """Save once what is `pending`; answers what somebody else has changed meanwhile, and is ours all the same."""
@@ -198,5 +214,4 @@ class Settler:
 
 
 def _size_of(write: Write) -> int:
-    # The result is not known before the transition is applied; a row without one is well under 1 KB.
-    return 1_024
+    return write.size

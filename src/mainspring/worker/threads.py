@@ -13,6 +13,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+from mainspring.worker.text import storable
+
 Call = tuple[contextvars.Context, Callable[[], Any], "asyncio.Future[Any]"]
 
 
@@ -69,6 +71,6 @@ def _raisable(error: BaseException) -> Exception:
     """A future refuses StopIteration, and SystemExit in one would end the loop's thread."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
-    replaced = RuntimeError(repr(error))
+    replaced = RuntimeError(f"{type(error).__name__}: {storable(error, 200)}")
     replaced.__cause__ = error
     return replaced

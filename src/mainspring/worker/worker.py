@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,7 +17,7 @@ from mainspring.core import states
 from mainspring.core.duration import Duration, milliseconds
 from mainspring.core.job import Job, State
 from mainspring.core.records import WORKER, Record
-from mainspring.errors import DefinitionError, StoreError, UnknownTask
+from mainspring.errors import DefinitionError, MainspringError, StoreError, UnknownTask
 from mainspring.events import emit
 from mainspring.gates import Gates
 from mainspring.stores.base import Store
@@ -68,6 +69,8 @@ class Worker:
     client: Client
     store: Store
     loop: asyncio.AbstractEventLoop
+    thread: int
+    """The thread that the event loop runs in."""
     gates: Gates
     heartbeat: Heartbeat
 
@@ -91,9 +94,11 @@ class Worker:
         self._started = 0
         self._shown_at = 0
         self._kept_at = 0
+        self._begun = False
         self._main: asyncio.Task[None] | None = None
+        self._pumping: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
-        self._draining: asyncio.Task[None] | None = None
         self._stop_now = asyncio.Event()
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -108,30 +113,57 @@ class Worker:
         await self.stop()
 
     async def start(self) -> None:
-        """Open the store, announce the tasks, begin to claim."""
-        self.loop = asyncio.get_running_loop()
-        self.client = await self.app.connect()
-        self.store = self.client.store
-        self.gates = Gates(self.store, self.clock)
-        await self.client.publish_tasks(list(self.tasks.values()))
+        """Open the store, announce the tasks, begin to claim. Once; after an error it may be tried again."""
+        if self._begun:
+            raise MainspringError(f"worker {self.id} was started before. Make another one: app.worker(...).")
+        self._begun = True
+        try:
+            await self._connect()
+        except BaseException:
+            self._begun = False
+            raise
         self._started = self.clock.monotonic()
         self.heartbeat = Heartbeat(self)
         self.heartbeat.start()
         self._main = asyncio.create_task(self._serve(), name="mainspring-worker")
-        self._status = "running"
+        self._main.add_done_callback(self._served)
+        self._status = "paused" if self.pump.paused else "running"
         emit("worker.started", worker=self.id, queues=",".join(self.queues), tasks=len(self.tasks))
+
+    async def _connect(self) -> None:
+        self.loop, self.thread = asyncio.get_running_loop(), threading.get_ident()
+        self.client = await self.app.connect()
+        self.store = self.client.store
+        self.gates = Gates(self.store, self.clock)
+        await self.client.publish_tasks(list(self.tasks.values()))
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as services:
-            services.create_task(self.pump.run(), name="mainspring-pump")
+            self._pumping = services.create_task(self.pump.run(), name="mainspring-pump")
             services.create_task(self.janitor.run(), name="mainspring-janitor")
+
+    def _served(self, main: asyncio.Task[None]) -> None:
+        """The services have ended. If nobody asked for it, end what they leave, even where nobody joins."""
+        if self._ending is not None:
+            return
+        error = self._failure if main.cancelled() else main.exception()
+        if error is None:
+            self.heartbeat.end()  # the event loop ends without a stop
+            return
+        emit("worker.failed", logging.CRITICAL, exc_info=error, worker=self.id)
+        self._begin_to_stop(self.settings.grace_ms if self._failure is None else 0)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the event loop ends without a stop, and so cancels handlers: that is no failure of theirs."""
+        return self._main is not None and self._main.cancelling() > 0
 
     async def join(self) -> None:
         """Wait until the worker has ended. Raises what a service of it failed with."""
         assert self._main is not None
         await asyncio.wait([self._main])
-        if self._draining is not None:
-            await self._draining
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
         if self._failure is not None:
             raise self._failure
         if not self._main.cancelled() and (error := self._main.exception()) is not None:
@@ -146,11 +178,13 @@ class Worker:
     def pause(self) -> None:
         """Claim nothing more; what runs goes on. For this worker; `app.queues.pause` is for all."""
         self.pump.paused = True
-        self._status = "paused"
+        if self._status == "running":
+            self._status = "paused"
 
     def resume(self) -> None:
         self.pump.paused = False
-        self._status = "running"
+        if self._status == "paused":
+            self._status = "running"
         self.pump.nudge()
 
     def hurry(self) -> None:
@@ -158,20 +192,45 @@ class Worker:
         self._stop_now.set()
 
     async def stop(self, grace: Duration | None = None) -> None:
-        """Stop claiming, let handlers end within `grace` (default: the settings'), give back the rest."""
-        if self._status in ("stopping", "stopped") or self._main is None:
-            return
-        self._status = "stopping"
+        """Stop claiming, let handlers end within `grace` (default: the settings'), give back the rest.
+
+        Twice is once: the first grace counts, all wait for the end. Where the caller is cancelled, the stop goes on.
+        """
         wait = self.settings.grace_ms if grace is None else milliseconds(grace, "grace")
+        if self._main is None:
+            return
+        if self._ending is None:
+            self._begin_to_stop(wait)
+        assert self._ending is not None
+        await asyncio.shield(self._ending)
+
+    def _begin_to_stop(self, grace: int) -> None:
+        self._status = "stopping"
         self.pump.stopping = True
         self.pump.nudge()
-        await self._end_runs(wait)
-        self._main.cancel()
-        await asyncio.gather(self._main, return_exceptions=True)
-        await self._within(self.settings.lease_ms, self._settles(), hurried=False)
-        await self.heartbeat.stop()
-        await self._leave_behind([hold for hold in self.desk.holds if not hold.handler_done])
-        await self._close()
+        self._ending = self.loop.create_task(self._end(grace), name="mainspring-stop")
+
+    async def _end(self, grace: int) -> None:
+        assert self._main is not None
+        try:
+            await self._end_runs(grace)
+            await self._end_services(self._main)
+            await self._within(self.settings.lease_ms, self._settles(), hurried=False)
+            await self.heartbeat.stop()
+            await self._leave_behind([hold for hold in self.desk.holds if not hold.handler_done])
+            await self._close()
+        finally:  # where the loop ends before that, nothing is to go on without it
+            self._main.cancel()
+            self.heartbeat.end()
+            self._status = "stopped"
+
+    async def _end_services(self, main: asyncio.Task[None]) -> None:
+        """A claim under way is waited for: what it takes is given back, and not left to its lease."""
+        if self._pumping is not None:
+            await self._within(AFTER_CANCEL, asyncio.wait([self._pumping]), hurried=False)
+        main.cancel()
+        await asyncio.gather(main, return_exceptions=True)
+        await self.pump.close()
 
     async def _end_runs(self, grace: int) -> None:
         """Let the handlers end; after `grace` ask them to."""
@@ -191,10 +250,12 @@ class Worker:
         tasks = [asyncio.ensure_future(wait)]
         if hurried:
             tasks.append(asyncio.ensure_future(self._stop_now.wait()))
-        await asyncio.wait(tasks, timeout=ms / 1000, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.wait(tasks, timeout=ms / 1000, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _leave_behind(self, holds: list[Hold]) -> None:
         """Make runs that will not end due soon. One that timed out counts as a timeout, the others as interrupted."""
@@ -221,7 +282,6 @@ class Worker:
                 await self.store.erase(record)
         except StoreError as error:
             emit("worker.record", logging.WARNING, worker=self.id, error=str(error))
-        self._status = "stopped"
         emit("worker.stopped", worker=self.id, processed=self.processed, failed=self.failed)
 
     # -- what the services tell ----------------------------------------------------------------------------------------
@@ -240,6 +300,10 @@ class Worker:
         if run is not None and run.outcome in ("failed", "timed_out", "dead"):
             self.failed += 1
             emit("run.failed", logging.WARNING, job_id=row.id, task=row.task, attempt=run.attempt, error=run.error)
+        self.left(row)
+
+    def left(self, row: Job) -> None:
+        """A job that this worker held has left the running state, its handler called or not."""
         if row.state is State.DEAD:
             emit("job.dead", logging.ERROR, job_id=row.id, task=row.task, reason=row.reason)
         if row.state is State.WAITING:
@@ -248,13 +312,9 @@ class Worker:
     def stuck(self, hold: Hold) -> None:
         """A handler did not end within `grace` of being asked to."""
         emit("run.stuck", logging.ERROR, job_id=hold.job.id, task=hold.job.task, reason=hold.reason)
-        if self.settings.owns_process and self._draining is None and self._status != "stopping":
-            self._draining = asyncio.create_task(self._drain_and_end(), name="mainspring-drain")
-
-    async def _drain_and_end(self) -> None:
-        """A thread cannot be killed, a process can: end this one, so that the run is over."""
-        self.exit_code = EXIT_STUCK
-        await self.stop()
+        if self.settings.owns_process and self._ending is None:
+            self.exit_code = EXIT_STUCK  # a thread cannot be killed, a process can: end this one
+            self._begin_to_stop(self.settings.grace_ms)
 
     async def keep_time(self, store: Store) -> None:
         """On the heartbeat's thread, in each pass: once a beat take in the store's clock, and say that we live."""
