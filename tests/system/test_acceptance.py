@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from mainspring import DefinitionError, IllegalTransition, InputError, Mainspring, Request, Retry, Snooze, State
+from mainspring import (
+    DefinitionError,
+    IllegalTransition,
+    InputError,
+    Mainspring,
+    Request,
+    Retry,
+    Snooze,
+    State,
+    UnknownTask,
+)
 from mainspring.core.job import Error
 from mainspring.core.outcome import Dead, Failure
 from mainspring.stores import open_store
@@ -261,3 +271,10 @@ class TestALostAnswer:
         with pytest.raises(IllegalTransition, match="completed"):
             await app.jobs.pause(id)
         await app.close()
+
+
+async def test_an_unknown_task_is_told_from_the_known_ones_each_named_once(adding: Mainspring) -> None:
+    await (await adding.connect()).publish_tasks(list(adding.tasks.values()))
+    with pytest.raises(UnknownTask, match=r"'ad'\. Did you mean 'add'\? Known tasks: add\. ") as caught:
+        await adding.enqueue("ad")
+    assert caught.value.known == ["add"]
