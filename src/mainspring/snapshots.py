@@ -36,7 +36,7 @@ class Snapshots:
         """A call of a task that only workers know. Raises `UnknownTask`, `InputError`, `DefinitionError`."""
         snapshot = await self._read(name)
         if snapshot is None:
-            raise UnknownTask(name, [*self._tasks, *await self._names()])
+            raise UnknownTask(name, await self.names())
         text = _check_input(name, input, snapshot)
         request: Request[Any] = Request(
             task=name,
@@ -85,8 +85,9 @@ class Snapshots:
         self._cache[name] = (now, record.value)
         return record.value
 
-    async def _names(self) -> list[str]:
-        return [record.name for record in await self._store.scan(TASK)]
+    async def names(self) -> list[str]:
+        """All tasks, known here or told of by a worker."""
+        return sorted({*self._tasks, *(record.name for record in await self._store.scan(TASK))})
 
 
 def _check_input(name: str, input: Mapping[str, Any], snapshot: dict[str, Any]) -> str:

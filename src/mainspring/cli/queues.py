@@ -135,6 +135,9 @@ def throttle(
             await found.queues.pause_task(task, reason)
         else:
             await found.queues.throttle(task, length, reason)
+        known = await (await found.connect()).snapshots.names()
+        if task not in known:
+            note(f"there is no task {task!r} yet; there are: {', '.join(known) or 'none'}.")
         say(f"throttled {task}" + ("" if length is None else f" for {humanize(milliseconds(length))}"))
 
     run(app, command)
