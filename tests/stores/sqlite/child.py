@@ -39,9 +39,9 @@ async def wake(path: str, name: str) -> None:
     await store.close()
 
 
-async def open_once(path: str) -> None:
+async def open_once(path: str, options: str = "") -> None:
     """Create or migrate the schema together with others."""
-    store = SQLiteStore(f"sqlite:///{path}")
+    store = SQLiteStore(f"sqlite:///{path}?{options}")
     told()
     await store.open()
     await store.add([make_job(f"of-{os.getpid()}")])

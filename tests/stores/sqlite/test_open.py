@@ -15,7 +15,9 @@ import pytest
 from mainspring.errors import DefinitionError, StoreUnusable, UnknownOption
 from mainspring.stores.base import Query
 from mainspring.stores.sqlite import SQLiteStore
-from mainspring.stores.sqlite.schema import APPLICATION, VERSION
+from mainspring.stores.sqlite.connect import connect
+from mainspring.stores.sqlite.schema import APPLICATION, VERSION, inspect, migrate
+from mainspring.stores.sqlite.settings import Settings
 from tests.factory import make_job
 from tests.stores.sqlite.processes import Child, run_children
 
@@ -254,6 +256,19 @@ async def test_processes_that_create_the_schema_at_once(path: Path) -> None:
     [found] = await store.count(Query())
     assert found.jobs == 4
     await store.close()
+
+
+def test_tables_that_another_made_in_the_last_moment_are_not_made_again(path: Path) -> None:
+    with closing(connect(Settings(str(path)))) as ours, closing(connect(Settings(str(path)))) as other:
+
+        def just_before(statement: str) -> None:
+            if statement == "BEGIN IMMEDIATE":
+                ours.set_trace_callback(None)
+                migrate(other)
+
+        ours.set_trace_callback(just_before)
+        migrate(ours)
+        assert inspect(ours, shared=False) == VERSION
 
 
 async def test_a_store_that_is_not_closed_does_not_keep_its_process_alive(path: Path) -> None:

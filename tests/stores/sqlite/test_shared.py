@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from mainspring.errors import StoreUnavailable
+from mainspring.stores.base import Query
 from mainspring.stores.sqlite import SQLiteStore
 from tests.factory import make_job
+from tests.stores.sqlite.processes import Child, run_children
 
 THEIR_VERSION, THEIR_MARK = 42, 4711
 
@@ -92,13 +93,14 @@ async def test_a_file_of_our_own_takes_in_their_tables_later(first: str, path: P
         await store.close()
 
 
-async def test_stores_that_create_the_tables_at_once(path: Path, theirs: sqlite3.Connection) -> None:
-    stores = [SQLiteStore(f"sqlite:///{path}?shared=true") for _ in range(8)]
-    await asyncio.gather(*(store.open() for store in stores))
-    await asyncio.gather(*(store.add([make_job(f"{n}")]) for n, store in enumerate(stores)))
-    assert None not in await stores[0].get([f"{n}" for n in range(8)])
-    await asyncio.gather(*(store.close() for store in stores))
+async def test_processes_that_create_the_tables_at_once(path: Path, theirs: sqlite3.Connection) -> None:
+    await run_children(*(Child("open_once", path, "shared=true") for _ in range(4)))
+    store = await opened(path)
+    [found] = await store.count(Query())
+    assert found.jobs == 4
+    await store.close()
     assert number(theirs, "user_version") == THEIR_VERSION
+    assert rows(theirs) == ["o1"]
 
 
 async def test_their_open_transaction_holds_up_the_creation(path: Path, theirs: sqlite3.Connection) -> None:
