@@ -102,3 +102,16 @@ async def blocks(ctx: Context, seconds: float) -> int:
     threading.Event().wait(seconds)
     trace("end", ctx)
     return ctx.fence
+
+
+@app.task(timeout=0.3, retry=Retry(max_attempts=2, initial_delay=0.01))
+async def deaf(ctx: Context) -> str:
+    """Its first run answers no cancellation, and so would outlive asyncio's own end."""
+    trace("start", ctx)
+    while ctx.attempt == 1:
+        try:
+            await pause(0.1)
+        except asyncio.CancelledError:
+            trace("deaf", ctx)
+    trace("end", ctx)
+    return "second"

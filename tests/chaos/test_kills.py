@@ -150,6 +150,21 @@ async def test_a_thread_that_will_not_end_ends_its_process_and_never_runs_beside
         assert await fleet.end() == 0
 
 
+async def test_a_coroutine_that_answers_no_cancellation_ends_with_its_process(chaos: Fleet) -> None:
+    chaos.processes = 1
+    chaos.settings |= {"grace": 0.5}
+    async with chaos as fleet:
+        [id] = await enqueue(fleet, ("deaf", {}))
+        await fleet.until(fleet.all_ended, "it to end", 60)
+        [job] = await fleet.store.get([id])
+        assert job is not None
+        assert [run.outcome for run in job.runs] == ["timed_out", "succeeded"], job.runs
+        first, second = [s.pid for s in fleet.steps() if s.what == "start"]
+        assert first != second
+        assert "exit_code=75" in fleet.log()
+        assert await fleet.end() == 0
+
+
 async def test_a_loop_that_is_blocked_for_ever_ends_its_process(chaos: Fleet) -> None:
     chaos.settings |= {"stall_limit": 1}
     async with chaos as fleet:
