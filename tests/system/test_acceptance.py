@@ -123,8 +123,7 @@ def _app_of_work(url: str, clock: FakeClock, retry: Retry) -> Mainspring:
 
 def test_snooze_takes_a_time_in_both_places_and_not_two() -> None:
     at = datetime(2030, 1, 1, tzinfo=UTC)
-    assert Snooze(at).until == Snooze(until=at).until == round(at.timestamp() * 1000)
-    assert Snooze(at).delay is None
+    assert Snooze(at).due(0) == Snooze(until=at).due(0) == round(at.timestamp() * 1000)
     with pytest.raises(DefinitionError, match="both a delay and until"):
         Snooze("5s", until=at)
     with pytest.raises(DefinitionError, match="zone"):

@@ -11,11 +11,12 @@ from mainspring.errors import DefinitionError
 
 
 def test_snooze_takes_a_delay_or_a_time() -> None:
-    assert Snooze("30s").delay == 30_000
-    assert Snooze(timedelta(hours=1)).delay == 3_600_000
-    assert (Snooze().delay, Snooze().until) == (0, None)
+    assert Snooze("30s").due(1_000) == 31_000
+    assert Snooze(timedelta(hours=1)).due(0) == 3_600_000
+    assert Snooze().due(5) == 5
     later = Snooze(until=datetime(1970, 1, 2, tzinfo=UTC), reason="night")
-    assert (later.delay, later.until, later.reason) == (None, 86_400_000, "night")
+    assert (later.due(5), later.reason) == (86_400_000, "night")
+    assert later.due(90_000_000) == 90_000_000  # it is over: at once
 
 
 def test_bad_times_are_refused() -> None:

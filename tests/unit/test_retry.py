@@ -96,7 +96,7 @@ def test_no_retry_begins_later_than_max_duration_after_the_first_failure() -> No
 def test_retry_after_overrides_the_delay_and_not_the_limit() -> None:
     assert Retry(2).due(1, NOW, NOW, 0.5, retry_in=1) == NOW + 1
     assert Retry(2).due(2, NOW, NOW, 0.5, retry_in=1) is None
-    assert Retry.after("10s", "busy").delay == 10_000
+    assert Retry.after("10s", "busy").due(0) == 10_000
     with pytest.raises(DefinitionError, match=r"Retry\.after delay"):
         Retry.after(-1)
 

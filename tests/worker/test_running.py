@@ -295,3 +295,59 @@ async def test_a_job_not_started_in_time_is_cancelled(app: Mainspring) -> None:
     [expired] = (await app.jobs.list(status="cancelled")).jobs
     assert expired.reason == "expired"
     assert ran == [2]
+
+
+async def test_dead_letter_is_asked_whatever_the_failure(app: Mainspring) -> None:
+    asked: list[str] = []
+
+    def never(error: BaseException, attempts: int) -> bool:
+        asked.append(type(error).__name__)
+        return False
+
+    @app.task(dead_letter=never, retries=0)
+    async def after() -> None:
+        raise Retry.after("1s")
+
+    @app.task(dead_letter=never, retries=0)
+    async def output() -> int:
+        return "x"  # type: ignore[return-value]
+
+    @app.task(dead_letter=never, retries=0)
+    async def input(n: int) -> None: ...
+
+    bad = (await app.connect()).store
+    job = await input.enqueue(1)
+    [row] = await bad.get([job.id])
+    assert row is not None
+    await bad.save([row.evolve(input='{"n": "no number"}')])
+    async with app.worker():
+        for handle in (job, await after.enqueue(), await output.enqueue()):
+            with pytest.raises(JobFailed):
+                await handle.result(timeout=10)
+            assert await handle.status() == "failed"
+    assert asked == ["InputError", "RetryAfter", "OutputError"]
+
+
+async def test_an_input_error_of_another_task_is_a_failure_like_any_other(app: Mainspring) -> None:
+    @app.task
+    async def other(n: int) -> None: ...
+
+    @app.task(retry=QUICK)
+    async def calls(ctx: Context) -> str:
+        if ctx.attempt < 3:
+            await other.enqueue("no number")  # type: ignore[arg-type]
+        return "third time"
+
+    async with app.worker():
+        assert await (await calls.enqueue()).result(timeout=10) == "third time"
+
+
+async def test_retry_after_a_time(app: Mainspring) -> None:
+    @app.task(retry=QUICK)
+    async def busy(ctx: Context) -> int:
+        if ctx.attempt == 1:
+            raise Retry.after(datetime.now(UTC), "the service says when")
+        return ctx.attempt
+
+    async with app.worker():
+        assert await (await busy.enqueue()).result(timeout=10) == 2

@@ -65,6 +65,17 @@ class Steer(Exception):
     """Base of what handlers raise to steer their job. Not an error."""
 
 
+class _End:
+    """The end of a duration that begins when it is asked for, or a time; one that is over means at once."""
+
+    def __init__(self, value: Duration | datetime, what: str) -> None:
+        self._until = instant(value, what) if isinstance(value, datetime) else None
+        self._delay = 0 if isinstance(value, datetime) else milliseconds(value, what)
+
+    def at(self, now: int) -> int:
+        return now + self._delay if self._until is None else max(self._until, now)
+
+
 class Snooze(Steer):
     """Put the job back and run it again later. It costs no attempt.
 
@@ -79,15 +90,12 @@ class Snooze(Steer):
         super().__init__(reason or "snoozed")
         if delay is not None and until is not None:
             raise DefinitionError(f"both a delay and until: {delay!r} and {until!r}. Expected one of them.")
-        if isinstance(delay, datetime):
-            delay, until = None, delay
-        self.delay: int | None = None
-        self.until: int | None = None
+        self._end = _End(until if until is not None else delay if delay is not None else timedelta(0), "Snooze delay")
         self.reason = reason
-        if until is not None:
-            self.until = instant(until)
-        else:
-            self.delay = milliseconds(delay if delay is not None else timedelta(0), "Snooze delay")
+
+    def due(self, now: int) -> int:
+        """When to run it again, in ms."""
+        return self._end.at(now)
 
 
 class Cancel(Steer):
@@ -107,12 +115,17 @@ class DeadLetter(Steer):
 
 
 class RetryAfter(Steer):
-    """Fail this attempt and try again after `delay`. Made by `Retry.after`; it costs an attempt as any failure does."""
+    """Fail this attempt and try again after `delay`, or at an aware datetime. Made by `Retry.after`; it costs an
+    attempt as any failure does."""
 
-    def __init__(self, delay: Duration, reason: str = "") -> None:
+    def __init__(self, delay: Duration | datetime, reason: str = "") -> None:
         super().__init__(reason or "asked for a retry")
-        self.delay = milliseconds(delay, "Retry.after delay")
+        self._end = _End(delay, "Retry.after delay")
         self.reason = reason
+
+    def due(self, now: int) -> int:
+        """When to try again, in ms."""
+        return self._end.at(now)
 
 
 class Skip(Steer):

@@ -99,8 +99,8 @@ class Retry:
         object.__setattr__(self, name, value)
 
     @staticmethod
-    def after(delay: Duration, reason: str = "") -> RetryAfter:
-        """`raise Retry.after("10s")`: fail this attempt and try again after `delay`, while attempts are left."""
+    def after(delay: Duration | datetime, reason: str = "") -> RetryAfter:
+        """`raise Retry.after("10s")`: fail this attempt and try again then, while attempts are left."""
         return RetryAfter(delay, reason)
 
     def retryable(self, error: BaseException, attempt: int) -> bool:

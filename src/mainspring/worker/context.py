@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from mainspring.core.codec import encode_value
-from mainspring.core.duration import Duration, milliseconds
+from mainspring.core.duration import Duration, until
 from mainspring.core.job import Job
 from mainspring.core.records import task_gate
 from mainspring.errors import InputError, MainspringError
@@ -144,16 +144,16 @@ class Context:
         """A lock across all workers: `async with ctx.lock("name"): …`. Raises `LockHeld` when `wait` is over."""
         return self._worker.app.locks.lock(name, ttl=ttl, wait=wait)
 
-    async def throttle(self, duration: Duration, reason: str = "", *, scope: str = "cluster") -> None:
+    async def throttle(self, duration: Duration | datetime, reason: str = "", *, scope: str = "cluster") -> None:
         """Start no further job of this task for `duration`, on any worker (`scope="local"`: on this one).
 
         The run under way goes on; raise `Snooze` to put it back too.
         """
-        until = self._worker.clock.now() + milliseconds(duration, "throttle duration")
+        end = until(duration, self._worker.clock.now(), "throttle duration")
         if scope == "local":
-            self._worker.pump.throttled[self.task] = until
+            self._worker.pump.throttled[self.task] = end
         elif scope == "cluster":
-            await self._worker.gates.close(task_gate(self.task), until, reason)
+            await self._worker.gates.close(task_gate(self.task), end, reason)
         else:
             raise InputError(f'bad throttle scope: {scope!r}. Expected "cluster" or "local".')
 

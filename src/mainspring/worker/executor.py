@@ -31,7 +31,7 @@ from mainspring.core.outcome import (
     Steer,
     Success,
 )
-from mainspring.errors import InputError, MainspringError, OutputError
+from mainspring.errors import InputError, MainspringError, OutputError, PayloadTooLarge
 from mainspring.events import emit
 from mainspring.worker.context import Context
 from mainspring.worker.hold import Hold, Stop
@@ -106,7 +106,10 @@ class Executor:
 
     async def _call(self, hold: Hold) -> Outcome:
         task, job = hold.task, hold.job
-        arguments = task.arguments(job.input or "{}")
+        try:
+            arguments = task.arguments(job.input or "{}")
+        except InputError as error:  # its own arguments; one that the handler raises is as any other error
+            return self._unfit(hold, error)
         hold.job = job.evolve(input=None)  # a held job is saved without its input
         context = Context(hold, self._worker)
         if task.context_parameter is not None:
@@ -128,7 +131,14 @@ class Executor:
             stopped = self._stopped(hold)
             if stopped is not None:
                 return stopped
-        return Success(result=hold.task.encode_result(value))
+        try:
+            return Success(result=hold.task.encode_result(value))
+        except (OutputError, PayloadTooLarge) as error:
+            return self._unfit(hold, error)
+
+    def _unfit(self, hold: Hold, error: Exception) -> Outcome:
+        """The input or the result is not what the task promises: to run it again would change nothing."""
+        return self._failed(hold, error).evolve(retryable=False)
 
     def _settle(self, hold: Hold, outcome: Outcome | None) -> None:
         if hold.stop == "lost":
@@ -163,8 +173,7 @@ class Executor:
     def _raised(self, hold: Hold, error: Exception) -> Outcome:
         match error:
             case Snooze():
-                until = error.until if error.until is not None else self._worker.clock.now() + (error.delay or 0)
-                return Snoozed(until=until, note=storable(error.reason, TEXT_LIMIT))
+                return Snoozed(until=error.due(self._worker.clock.now()), note=storable(error.reason, TEXT_LIMIT))
             case Skip():
                 return Skipped(note=storable(error.reason, TEXT_LIMIT))
             case Cancel():
@@ -172,14 +181,13 @@ class Executor:
             case DeadLetter():
                 return Dead(reason=storable(error.reason, TEXT_LIMIT))
             case RetryAfter():
-                message = storable(error.reason, TEXT_LIMIT)
-                return Failure(error=Error(type="Retry", message=message), retry_in=error.delay)
-            case InputError() | OutputError():
-                return Failure(error=describe(error), retryable=False)
+                asked = Error(type="Retry", message=storable(error.reason, TEXT_LIMIT))
+                now = self._worker.clock.now()
+                return self._failed(hold, error).evolve(error=asked, retryable=True, retry_in=error.due(now) - now)
             case _:
                 return self._failed(hold, error)
 
-    def _failed(self, hold: Hold, error: BaseException) -> Outcome:
+    def _failed(self, hold: Hold, error: BaseException) -> Failure:
         try:
             retryable, dead_letter = hold.task.judge(error, hold.job.attempt)
         except Exception as broken:  # a predicate of the user's: retry, and say so
@@ -191,8 +199,7 @@ class Executor:
         _forget_cancellation()
         if hold.stop == "timeout":
             error = TimeoutError(hold.reason)
-            failed = self._failed(hold, error)
-            return failed.evolve(timed_out=True) if isinstance(failed, Failure) else failed
+            return self._failed(hold, error).evolve(timed_out=True)
         if hold.stop == "cancel":
             return Cancelled(reason=hold.reason)
         return None

@@ -34,7 +34,7 @@ async def test_processes_and_threads_add_claim_and_save_at_once(
     assert sum(id.startswith("shared-") for id in seen) == SHARED
     assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     workers = other.execute("SELECT count(DISTINCT worker) FROM mainspring_jobs").fetchone()
-    assert workers > (PROCESSES,), "everybody had a share"
+    assert workers > (1,), "one did all of it, so nothing was at once"
 
 
 @pytest.mark.parametrize("url", ["file", "memory"])
