@@ -123,7 +123,7 @@ async def test_a_log_line_costs_no_lease(rig: Rig) -> None:
 
 @pytest.mark.parametrize("level", [None, 5, "loud", []])
 async def test_a_log_level_that_is_none_is_refused(app: Mainspring, level: Any) -> None:
-    @app.task
+    @app.task(retries=0)
     async def talk(ctx: Context) -> None:
         ctx.log("x", level=level)
 
