@@ -8,6 +8,7 @@ from typing import Unpack, overload
 
 from mainspring.admin.bulk import Transition, change_all
 from mainspring.admin.connection import App
+from mainspring.admin.history import life_of
 from mainspring.admin.selection import ENDED, STATUSES, WAITING, JobFilters, JobPage, Selection, one_page, pages, select
 from mainspring.client import Client
 from mainspring.core import states
@@ -102,6 +103,17 @@ class Jobs:
         if not lines and (await client.store.get([id]))[0] is None:
             raise JobNotFound(id)
         return lines
+
+    async def history(self, id: str) -> builtins.list[LogLine]:
+        """The life of a job in words, oldest first: when it was added, begun, retried and ended, with what its handler
+        logged (its last lines). Raises `JobNotFound`."""
+        client = await self._app.connect()
+        [job] = await client.store.get([id])
+        if job is None:
+            raise JobNotFound(id)
+        retry = (await client.policy(job.task)).retry_of(job.retry)
+        lines = life_of(job, retry.attempts) + await client.store.tail(id, 0, BATCH_ROWS)
+        return sorted(lines, key=lambda line: line.at)
 
     # -- acts ------------------------------------------------------------------------------------------------------
 

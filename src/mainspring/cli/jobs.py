@@ -1,4 +1,4 @@
-"""`mainspring jobs`: list, get, count, retry, cancel, pause, resume, delete, logs."""
+"""`mainspring jobs`: list, get, count, retry, cancel, pause, resume, delete, logs, history."""
 
 from __future__ import annotations
 
@@ -160,5 +160,15 @@ def logs(id: Id, as_json: JsonOption = False, app: AppOption = None) -> None:
             after = lines[-1].seq
         if not after:
             note("no log lines.")
+
+    run(app, command)
+
+
+@commands.command()
+def history(id: Id, as_json: JsonOption = False, app: AppOption = None) -> None:
+    """Print the life of a job: added, begun, retried, ended, and what it has logged."""
+
+    async def command(found: Mainspring) -> None:
+        show_logs(await found.jobs.history(id), found.clock.now(), as_json)
 
     run(app, command)

@@ -103,6 +103,11 @@ class Retry:
         """`raise Retry.after("10s")`: fail this attempt and try again then, while attempts are left."""
         return RetryAfter(delay, reason)
 
+    @property
+    def attempts(self) -> int | None:
+        """How many runs there may be in all; None: no limit."""
+        return None if self._limit == UNLIMITED else self._limit
+
     def retryable(self, error: BaseException, attempt: int) -> bool:
         """What `retry_on` says of `error` in `attempt` (1-based)."""
         on = self.retry_on
