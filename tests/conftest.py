@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -30,3 +31,8 @@ def no_thread_is_left() -> Iterator[None]:
 def _pooled(thread: threading.Thread) -> bool:
     # asyncio's own pool ends with its loop, which pytest-asyncio closes after the fixtures.
     return thread.name.startswith("asyncio_") or "pytest_timeout" in thread.name
+
+
+if threading.current_thread() is threading.main_thread():
+    # Where the tests run in the background SIGINT is ignored, and the programs that they start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
