@@ -79,10 +79,6 @@ class Settler:
         except Exception as error:
             done(error)
 
-    async def drain(self) -> None:
-        """Wait until all that was handed in has been written or given up."""
-        await self._batcher.drain()
-
     def _take(self, hold: Hold) -> bool:
         """Become the hold's one writer, unless a renewal is in flight."""
         with self._worker.desk.lock:
