@@ -6,10 +6,11 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SERVERS_STAMP := $(VENV)/.installed-servers
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format bench clean
+.PHONY: help demo test quick check format servers bench clean
 
 help: ## Print this help.
 	@echo "Mainspring. Two to begin with: make demo, make test"
@@ -19,13 +20,13 @@ help: ## Print this help.
 demo: $(STAMP) ## Run over 1,000 jobs through two worker processes, kill one of them, and check the result.
 	@$(BIN)/python -m mainspring.demo
 
-test: check ## Run the checks and every test, the way CI does.
+test: check $(SERVERS_STAMP) ## Run the checks and every test, the way CI does.
 	@echo "== quick tests"
 	@$(BIN)/python -m pytest -m "not slow" -n 2
 	@echo "== slow tests: real processes, started and killed"
 	@$(BIN)/python -m pytest -m slow
 
-quick: $(STAMP) ## Run the quick tests only.
+quick: $(STAMP) $(SERVERS_STAMP) ## Run the quick tests only.
 	@$(BIN)/python -m pytest -m "not slow" -n 2
 
 check: $(STAMP) ## Check format, lint and types; change nothing.
@@ -38,7 +39,10 @@ format: $(STAMP) ## Format the code, and fix what the linter can.
 	@$(BIN)/ruff check --quiet --fix . || true
 	@$(BIN)/ruff format --quiet .
 
-bench: $(BENCH_STAMP) ## Measure throughput, latency and idle cost. Never part of the tests.
+servers: $(SERVERS_STAMP) ## Fetch the Redis and Valkey servers that the tests start, into the virtual environment.
+	@$(BIN)/python -m tests.servers.install
+
+bench: $(BENCH_STAMP) $(SERVERS_STAMP) ## Measure throughput, latency and idle cost. Never part of the tests.
 	@$(BIN)/python -m benchmarks
 
 clean: ## Remove the virtual environment, the caches and what was built.
@@ -55,6 +59,11 @@ $(VENV)/bin/python:
 $(STAMP): pyproject.toml | $(VENV)/bin/python
 	@echo "== installing Mainspring and what its tests need"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(SERVERS_STAMP): tests/servers/install.py tests/servers/binaries.py | $(STAMP)
+	@echo "== Redis and Valkey servers for the tests"
+	@$(BIN)/python -m tests.servers.install
 	@touch $@
 
 $(BENCH_STAMP): $(STAMP)

@@ -1,0 +1,54 @@
+"""One server of each kind for a whole test process: to start one for every test would take too long.
+
+Tests keep apart by a namespace of their own, and never flush. Who hurts a server starts one for himself.
+`MAINSPRING_TEST_REDIS_URL` names a server that runs already; it is taken for the kind that it is.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+from tests.servers.binaries import KINDS
+from tests.servers.redis import RedisServer, client, execute
+
+
+class Shared(Protocol):
+    """A server that others use too: it may be talked to, but neither ended nor flushed."""
+
+    @property
+    def url(self) -> str: ...
+
+    def command(self, *words: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A server that the tests did not start."""
+
+    url: str
+
+    def command(self, *words: Any) -> Any:
+        with client(self.url, decode_responses=True) as connection:
+            return execute(connection, *words)
+
+
+@cache
+def shared(kind: str) -> Shared:
+    """The server of this kind that the tests of this process share. Raises `MissingServer`."""
+    url = os.environ.get("MAINSPRING_TEST_REDIS_URL")
+    if url and kind == _kind_of(url):
+        return Outside(url)
+    return RedisServer.started(kind)
+
+
+@cache
+def _kind_of(url: str) -> str | None:
+    """Which of the kinds answers there."""
+    found = Outside(url).command("INFO", "server")
+    product = "valkey" if found.get("server_name") == "valkey" else "redis"
+    major, minor = str(found.get("valkey_version") or found["redis_version"]).split(".")[:2]
+    fitting = (kind for kind in KINDS.values() if kind.program.startswith(product))
+    return next((kind.name for kind in fitting if kind.fits((int(major), int(minor)))), None)
