@@ -39,8 +39,9 @@ format: $(STAMP) ## Format the code, and fix what the linter can.
 	@$(BIN)/ruff check --quiet --fix . || true
 	@$(BIN)/ruff format --quiet .
 
-servers: $(SERVERS_STAMP) ## Fetch the Redis and Valkey servers that the tests start, into the virtual environment.
+servers: $(STAMP) ## Fetch the Redis and Valkey servers that the tests start, into the virtual environment.
 	@$(BIN)/python -m tests.servers.install
+	@touch $(SERVERS_STAMP)
 
 bench: $(BENCH_STAMP) $(SERVERS_STAMP) ## Measure throughput, latency and idle cost. Never part of the tests.
 	@$(BIN)/python -m benchmarks
