@@ -10,7 +10,8 @@ from collections.abc import Callable
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import Store
 
-SCHEMES = ("sqlite",)
+REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+SCHEMES = ("sqlite", *REDIS)
 
 
 def open_store(url: str, time: Callable[[], int] | None = None) -> Store:
@@ -23,6 +24,15 @@ def open_store(url: str, time: Callable[[], int] | None = None) -> Store:
         from mainspring.stores.sqlite import SQLiteStore
 
         return SQLiteStore(url, time=time)
+    if scheme in REDIS:
+        try:
+            from mainspring.stores.redis import RedisStore
+        except ModuleNotFoundError as e:
+            raise DefinitionError(
+                f"the store {scheme}: needs the package {e.name!r}. Install it: pip install 'mainspring[redis]'."
+            ) from e
+
+        return RedisStore(url, time=time)
     raise DefinitionError(
         f"unknown store: {url!r}. Expected a URL that begins with one of {', '.join(s + ':' for s in SCHEMES)} "
         'for example "sqlite:///mainspring.db" or "sqlite://:memory:".'

@@ -1,1 +1,5 @@
-"""The store on Redis and Valkey."""
+"""The store on Redis and Valkey: one server, sentinels or a cluster. Scripts keep each step atomic."""
+
+from mainspring.stores.redis.store import RedisStore
+
+__all__ = ["RedisStore"]

@@ -33,7 +33,8 @@ class Link:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._key = f"{{{settings.namespace}}}"
+        self.namespace = f"{{{settings.namespace}}}"
+        """What every key begins with: a hash tag, so that all keys are in one slot."""
         self._topology = Topology(settings)
         self._open = False
         self._server: Server | None = None
@@ -114,7 +115,7 @@ class Link:
 
         async def attempt(line: Line) -> Any:
             text = script.flagged if line.server.flags else script.plain
-            command = ("EVALSHA", text.sha1, 1, self._key, *args)
+            command = ("EVALSHA", text.sha1, 1, self.namespace, *args)
             try:
                 return await line.send(*command)
             except Refusal as error:

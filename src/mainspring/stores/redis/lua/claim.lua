@@ -1,0 +1,237 @@
+-- flags: allow-oom
+-- include: rows
+-- Take due jobs of the named tasks of a queue: lapsed leases first, then by priority, lane, due time and id.
+--
+-- KEYS  1: {ns}
+-- ARGV  1: queue  2: worker  3: token  4: now  5: until  6: limit  7: cap of the queue or -1
+--       8: bytes of input to answer  9: the named tasks with their caps or -1, as '\n<task>=<cap>\n<task>=<cap>\n'
+-- Answers: when to look again or -1, whether anybody follows events, then per job three: id, row, input. Where the inputs
+--       are over the bytes allowed, the rest of them are left out (nil) and fetched by the caller.
+-- Cost  an empty claim: five commands and one per priority, however many lanes and jobs there are. Per job taken two;
+--       per lane that is due but not named, full or closed, nothing; 100 jobs of one lane take 1 ms.
+
+local queue, worker, token = ARGV[1], ARGV[2], ARGV[3]
+local now, till, limit, cap = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local budget, named = tonumber(ARGV[8]), ARGV[9]
+local LANES = 50 -- read at a time
+
+local followed = redis.call('EXISTS', NS .. ':followed')
+
+-- When to look again: the earliest of the times seen.
+local next_due = math.huge
+local function see(time)
+  if time and time > now and time < next_due then next_due = time end
+end
+
+local function answer(rows)
+  rows[1] = next_due < math.huge and next_due or NONE
+  rows[2] = followed
+  return rows
+end
+
+-- -- gates: name -> end, huge where there is none --------------------------------------------------------------
+
+local closed = {}
+local gates = redis.call('HGETALL', NS .. ':rec:gate')
+for n = 1, #gates, 2 do
+  local ends = cmsgpack.unpack(gates[n + 1])[4]
+  if ends == NONE then
+    closed[gates[n]] = math.huge
+  elseif ends > now then
+    closed[gates[n]] = ends
+  end
+end
+local gate = closed['queue:' .. queue]
+if gate then
+  if gate < math.huge then see(gate) end
+  return answer({})
+end
+
+-- -- caps ------------------------------------------------------------------------------------------------------
+
+local run = NS .. ':run:' .. queue
+local after_now = '(' .. ARGV[4]
+
+local function first_end(key)
+  see(tonumber(redis.call('ZRANGEBYSCORE', key, after_now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]))
+end
+
+local room, queue_bound = limit, false
+if cap ~= NONE then
+  local left = math.max(0, cap - redis.call('ZCOUNT', run, after_now, '+inf'))
+  if left < room then
+    room, queue_bound = left, true
+    first_end(run)
+  end
+end
+
+-- The cap of a named task, huge where it has none; nil: not named.
+local function cap_of(task)
+  local _, at = string.find(named, '\n' .. task .. '=', 1, true)
+  if not at then return nil end
+  local most = tonumber(string.match(named, '^-?%d+', at + 1))
+  return most == NONE and math.huge or most
+end
+
+-- How many of a task may still be taken, 0 where it is not named, closed or full.
+local free = {}
+local function room_of(task)
+  local left = free[task]
+  if not left then
+    left = cap_of(task) or 0
+    if left > 0 and left < math.huge then
+      left = math.max(0, left - redis.call('ZCOUNT', NS .. ':held:' .. task, after_now, '+inf'))
+      if left == 0 then first_end(NS .. ':held:' .. task) end
+    end
+    local ends = left > 0 and closed['task:' .. task]
+    if ends then
+      left = 0
+      if ends < math.huge then see(ends) end
+    end
+    free[task] = left
+  end
+  return math.min(room, left)
+end
+
+local function task_of(row)
+  local _, _, _, _, _, _, _, _, at = struct.unpack(CLAIMED, row)
+  _, _, at = struct.unpack(HEAD, row, at)
+  local _, _, _, _, name = struct.unpack(REST, row, at)
+  return kind_of(name).task
+end
+
+-- -- choosing --------------------------------------------------------------------------------------------------
+
+local chosen, rows = {}, {} -- ids in order, and the rows of those that have been read
+
+local function choose(id, task)
+  chosen[#chosen + 1] = id
+  room = room - 1
+  free[task] = free[task] - 1
+  if free[task] == 0 then first_end(NS .. ':held:' .. task) end
+end
+
+local offset = 0
+while room > 0 do
+  local ids = redis.call('ZRANGEBYSCORE', run, '-inf', now, 'LIMIT', offset, LANES)
+  for _, id in ipairs(ids) do
+    local task = task_of(redis.call('HGET', job_key(id), 'j'))
+    if room_of(task) > 0 then choose(id, task) end
+  end
+  if #ids < LANES then break end
+  offset = offset + LANES
+end
+
+local priorities = redis.call('ZREVRANGE', NS .. ':priorities:' .. queue, 0, -1)
+for _, priority in ipairs(priorities) do
+  if room <= 0 then break end
+  local ready = NS .. ':ready:' .. queue .. ':' .. priority
+  offset = 0
+  repeat
+    local tasks = redis.call('ZRANGEBYSCORE', ready, '-inf', now, 'LIMIT', offset, LANES)
+    for _, task in ipairs(tasks) do
+      local most = room_of(task)
+      if most > 0 then
+        local lane = NS .. ':due:' .. queue .. ':' .. task .. ':' .. priority
+        for _, id in ipairs(redis.call('ZRANGEBYSCORE', lane, '-inf', now, 'LIMIT', 0, most)) do
+          choose(id, task)
+        end
+        lanes[lane] = { queue, task, priority }
+      end
+      if room <= 0 then break end
+    end
+    offset = offset + LANES
+  until #tasks < LANES or room <= 0
+  -- The first lane to come, of those that are named and open.
+  offset = 0
+  repeat
+    local tasks = redis.call('ZRANGEBYSCORE', ready, after_now, '+inf', 'WITHSCORES', 'LIMIT', offset, LANES)
+    local found = false
+    for n = 1, #tasks, 2 do
+      if cap_of(tasks[n]) then
+        local due, ends = tonumber(tasks[n + 1]), closed['task:' .. tasks[n]]
+        if not ends then
+          see(due)
+          found = true
+          break
+        elseif ends < math.huge then
+          see(math.max(due, ends))
+        end
+      end
+    end
+    offset = offset + LANES
+  until found or #tasks < 2 * LANES
+end
+first_end(run)
+if #chosen == 0 then
+  if room <= 0 and not queue_bound then next_due = now end
+  return answer({})
+end
+
+-- -- taking ----------------------------------------------------------------------------------------------------
+
+local taken = { 0, 0 }
+local score = text(till)
+for n, id in ipairs(chosen) do
+  local key = job_key(id)
+  local row, input
+  if budget > 0 then
+    local found = redis.call('HMGET', key, 'j', 'i')
+    row, input = found[1], found[2]
+    if input then budget = budget - #input end
+  else
+    row, input = redis.call('HGET', key, 'j'), false
+  end
+  local place, version, claims, started, _, _, last_worker, _, at = struct.unpack(CLAIMED, row)
+  local state, _, rest = struct.unpack(HEAD, row, at)
+  local priority, _, _, _, name = struct.unpack(REST, row, rest)
+  local kind = kind_of(name)
+  if state == WAITING then
+    take(lane_of(kind, priority), id)
+    tally(WAITING, kind, -1)
+    tally(RUNNING, kind, 1)
+  end
+  row = struct.pack(CLAIMED, place, version + 1, claims + 1, now, started, token, worker, last_worker)
+    .. struct.pack(HEAD, RUNNING, till) .. string.sub(row, rest)
+  redis.call('HSET', key, 'j', row)
+  put(kind.run, score, id)
+  put(kind.held, score, id)
+  local size = #taken
+  taken[size + 1], taken[size + 2], taken[size + 3] = id, row, input
+end
+flush()
+
+-- -- looking ahead ---------------------------------------------------------------------------------------------
+
+local spent = {}
+for _, place in pairs(lanes) do
+  local first = place[4]
+  if first and first > now then
+    see(first)
+  end
+  if not (first and first <= now) then
+    spent[#spent + 1] = NS .. ':hint:' .. queue .. '/' .. place[2]
+  end
+end
+spent[#spent + 1] = NS .. ':hint:' .. queue
+redis.call('DEL', unpack(spent))
+see(till)
+if room <= 0 and not queue_bound then
+  next_due = now
+  -- Every slot is filled, so the next look is somebody else's: pass the hint on, for what is due or else comes first.
+  local first, task = math.huge, nil
+  for _, priority in ipairs(redis.call('ZREVRANGE', NS .. ':priorities:' .. queue, 0, -1)) do
+    local ready = redis.call('ZRANGE', NS .. ':ready:' .. queue .. ':' .. priority, 0, LANES - 1, 'WITHSCORES')
+    for n = 1, #ready, 2 do
+      local due = tonumber(ready[n + 1])
+      if due >= first then break end
+      if (free[ready[n]] or cap_of(ready[n]) or 0) > 0 then
+        first, task = due, ready[n]
+        break
+      end
+    end
+    if first <= now then break end
+  end
+  if task then hint(queue .. '/' .. task) end
+end
+return answer(taken)
