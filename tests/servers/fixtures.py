@@ -1,4 +1,4 @@
-"""The servers as fixtures: `redis_server` is every kind in turn, shared by the tests of a process."""
+"""The servers as fixtures, shared by the tests of a process: `redis_server` is every kind in turn."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from tests.servers.binaries import KINDS
+from tests.servers.cluster import RedisCluster
 from tests.servers.redis import RedisServer, client, execute
 
 
@@ -42,6 +43,12 @@ def shared(kind: str) -> Shared:
     if url and kind == _kind_of(url):
         return Outside(url)
     return RedisServer.started(kind)
+
+
+@cache
+def shared_cluster() -> RedisCluster:
+    """The cluster that the tests of this process share. Raises `MissingServer`."""
+    return RedisCluster.started("valkey8")
 
 
 @cache
