@@ -31,7 +31,7 @@ _FORMS = (
     '"redis://user:password@host:6379/0", "rediss://..." for TLS, "unix:///path/to.sock?db=0", '
     '"redis+sentinel://host1:26379,host2:26379/master-name/0" or "redis+cluster://host1:7000,host2:7001"'
 )
-_HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.%]+)\]|(?P<name>[^\s\[\]:]*))(?::(?P<port>[^:\]]*))?")
+_HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+(?:%[\w%.-]+)?)\]|(?P<name>[^\s\[\]:]*))(?::(?P<port>[^:\]]*))?")
 
 
 class Address(NamedTuple):
@@ -116,6 +116,8 @@ def masked(url: str) -> str:
     """`url` without what may be a password, however badly it is written."""
     # Up to the last "@", for a password that was not encoded may hold any sign.
     url = re.sub(r"://([^:/@?]*):.*@", r"://\1:***@", url, flags=re.DOTALL)
+    if "@" not in url:
+        url = re.sub(r"(://[^:/?\[]*):(?!\d{1,5}(?:[/?,]|$))[^/?]*", r"\1:***", url)
     return re.sub(r"((?:password|passwd|pwd)=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
 
 
@@ -167,10 +169,11 @@ def _address(url: str, kind: Kind, text: str) -> Address:
     match = _HOST.fullmatch(text)
     if match is None:
         raise _bad(url, f"the host {text!r}", "write IPv6 addresses in brackets: [::1]:6379")
-    host = match["six"] or match["name"] or ("localhost" if kind == "standalone" else "")
+    host = unquote(match["six"] or "") or match["name"] or ("localhost" if kind == "standalone" else "")
     if not host:
         raise _bad(url, "an empty host", "name at least one host, separated by commas")
     port = match["port"] or str(_PORTS[kind])
     if not re.fullmatch(r"\d{1,5}", port, re.ASCII) or not 0 < int(port) < 65_536:
-        raise _bad(url, f"the port {port!r}", "give a number from 1 to 65535")
+        # Not quoted: where somebody forgot the host it is his password.
+        raise _bad(url, "a bad port", "give a number from 1 to 65535, or the host after user:password@")
     return Address(host, int(port))

@@ -1,0 +1,27 @@
+"""For the tests of the Redis store: the servers, and an ear for what the event loop would only log."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.servers.fixtures import redis_server
+
+__all__ = ["nothing_is_left_unsaid", "redis_server"]
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left_unsaid() -> AsyncIterator[None]:
+    """No future whose failure nobody looked at, no task that was forgotten."""
+    said: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: said.append(context))
+    yield
+    gc.collect()
+    assert not said
+    left = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+    assert not left
