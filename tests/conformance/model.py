@@ -14,7 +14,7 @@ from typing import Any
 from mainspring.core.job import Job, State
 from mainspring.core.records import GATE, Record, closed, queue_gate, task_gate
 from mainspring.errors import DefinitionError, StoreUnavailable
-from mainspring.stores.base import BATCH_ROWS, Beat, Claim, Count, Event, LogLine, Page, Query, Store
+from mainspring.stores.base import BATCH_ROWS, Beat, Claim, Count, Event, Fact, LogLine, Page, Query, Store
 
 KEPT_BY_SAVE = ("token", "claims", "worker", "started_at", "last_worker", "last_started_at")
 
@@ -272,6 +272,10 @@ class ModelStore(Store):
         for key in records:
             del self.data.records[key]
         return len(old) + len(records)
+
+    async def facts(self) -> list[Fact]:
+        self._check()
+        return [Fact("store", "model")]
 
     # -- hints
 

@@ -103,6 +103,16 @@ class Event(Frozen, frozen=True, kw_only=True):
     data: dict[str, Any] = {}  # noqa: RUF012  (msgspec copies it)
 
 
+class Fact(NamedTuple):
+    """Something that a store knows of what it stands on. Without an opinion: `mainspring doctor` has those."""
+
+    name: str
+    value: str | int | float | None
+    """None: it could not be read."""
+    why: str = ""
+    """Why it could not be read."""
+
+
 class Store(ABC):
     """The contract. One instance belongs to one event loop; `clone` makes another for another loop or thread."""
 
@@ -238,6 +248,11 @@ class Store(ABC):
 
         The test is part of the erasing step, so a job that was revived meanwhile stays. Answers how many went.
         """
+
+    @abstractmethod
+    async def facts(self) -> list[Fact]:
+        """What this store knows of the server or the file that it stands on: each name once, and first `store`, its
+        kind. What cannot be read is answered with the reason. For people who ask: may take a second."""
 
     # -- hints -------------------------------------------------------------------------------------------------
     # May be lost or late, and may come for nothing; never needed for correctness. A name is a queue or a worker id;

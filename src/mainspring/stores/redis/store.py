@@ -12,10 +12,23 @@ from typing import Any
 from mainspring.core.job import Job
 from mainspring.core.records import GATE, Record
 from mainspring.errors import DefinitionError, StoreUnusable
-from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Beat, Claim, Count, Event, LogLine, Page, Query, Store
+from mainspring.stores.base import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    Beat,
+    Claim,
+    Count,
+    Event,
+    Fact,
+    LogLine,
+    Page,
+    Query,
+    Store,
+)
 from mainspring.stores.redis import events as event_stream
 from mainspring.stores.redis import find as finding
 from mainspring.stores.redis import scripts
+from mainspring.stores.redis.facts import gather
 from mainspring.stores.redis.hints import Hints
 from mainspring.stores.redis.link import Link
 from mainspring.stores.redis.logs import pack_line, read_line
@@ -201,6 +214,9 @@ class RedisStore(Store):
 
     async def purge(self, now: int, limit: int) -> int:
         return int(await self._link.call(scripts.PURGE, now, limit))
+
+    async def facts(self) -> list[Fact]:
+        return await gather(self._link)
 
     # -- hints -------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,10 @@ class Database(Protocol):
     alert: float
     """Seconds of looking after the file was written, for what was committed by that."""
 
+    @property
+    def watched(self) -> bool:
+        """Whether the kernel tells of changes, so that nobody has to look for them."""
+
     async def open(self) -> None: ...
     async def close(self) -> None: ...
     async def run(self, work: Work[T]) -> T:
@@ -70,6 +74,10 @@ class File:
         self._watcher: sqlite3.Connection | None = None
         self._watch: Watch | None = None
         self._seen = 0
+
+    @property
+    def watched(self) -> bool:
+        return self._watch is not None and self._watch.works
 
     async def open(self) -> None:
         await self._writer.open(partial(open_for_writing, self._settings))
@@ -116,6 +124,7 @@ class Memory:
     """One database in memory, and how many stores use it. It lives as long as somebody refers to it."""
 
     others_write = False
+    watched = False
 
     def __init__(self, settings: Settings) -> None:
         self.hub = Hub()

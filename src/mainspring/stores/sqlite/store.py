@@ -14,7 +14,7 @@ from typing import Any
 from mainspring.core.job import Job
 from mainspring.core.records import GATE, Record
 from mainspring.errors import StoreUnavailable
-from mainspring.stores.base import BATCH_ROWS, Beat, Claim, Count, Event, LogLine, Page, Query, Store
+from mainspring.stores.base import BATCH_ROWS, Beat, Claim, Count, Event, Fact, LogLine, Page, Query, Store
 from mainspring.stores.sqlite import events as event_table
 from mainspring.stores.sqlite import find, hints
 from mainspring.stores.sqlite import jobs as job_table
@@ -26,6 +26,7 @@ from mainspring.stores.sqlite.choose import Want
 from mainspring.stores.sqlite.claim import claim
 from mainspring.stores.sqlite.clock import MachineClock
 from mainspring.stores.sqlite.database import Database, File, Memory
+from mainspring.stores.sqlite.facts import gather
 from mainspring.stores.sqlite.follow import follow
 from mainspring.stores.sqlite.hub import Hub
 from mainspring.stores.sqlite.jobs import RUNNING, WAITING, change_of, new_job
@@ -186,6 +187,9 @@ class SQLiteStore(Store):
 
     async def purge(self, now: int, limit: int) -> int:
         return await self._connections().run(partial(purge_all.purge, now=now, limit=limit))
+
+    async def facts(self) -> list[Fact]:
+        return await gather(self._connections(), self._settings)
 
     # -- hints -------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,10 @@ class Watch:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: set[Waiter] = set()
 
+    @property
+    def works(self) -> bool:
+        return self._file is not None
+
     def close(self) -> None:
         """Forget the watch. Twice is once."""
         file, self._file = self._file, None
