@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import pytest
 
 from mainspring.stores.base import Store
 from tests.conformance.bench import Bench
-from tests.conformance.subjects import SUBJECTS, Subject
+from tests.conformance.subjects import EVERY, Subject
 from tests.factory import FakeClock
 
 
@@ -18,10 +18,11 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=SUBJECTS, ids=lambda subject: subject.name)
-def subject(request: pytest.FixtureRequest) -> Subject:
+@pytest.fixture(params=EVERY)
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     found: Subject = request.param
-    return found
+    yield found
+    found.drop(tmp_path)
 
 
 @pytest.fixture

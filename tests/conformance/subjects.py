@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ import pytest
 from mainspring.stores import open_store
 from mainspring.stores.base import Store
 from tests.conformance.model import ModelStore
+from tests.servers import namespaces
+from tests.servers.binaries import needs
+from tests.servers.shared import shared, shared_cluster
 
 Clock = Callable[[], int]
 
@@ -32,6 +35,10 @@ class Subject:
     """Copies the data of that store, in that folder; what it answers puts the copy back, under the open store."""
     transaction: Callable[[Path], AbstractContextManager[Any]] | None = None
     """A caller's own open transaction, for `within`; it commits at the end of the block, an exception rolls it back."""
+    drop: Callable[[Path], None] = lambda folder: None
+    """Removes what the store of that folder has left outside of the folder."""
+    marks: list[pytest.MarkDecorator] = field(default_factory=list)
+    """What its tests need: a server, for example."""
 
 
 def _file(folder: Path) -> Path:
@@ -81,7 +88,46 @@ FILE = Subject(
     snapshot=_snapshot_file,
     transaction=_transaction,
 )
-SUBJECTS = (MODEL, MEMORY, FILE)
 
-on_real_stores = pytest.mark.parametrize("subject", [s for s in SUBJECTS if s is not MODEL], ids=lambda s: s.name)
+
+# -- servers: a namespace for each folder ------------------------------------------------------------------------------
+
+
+def _on_server(name: str, kind: str) -> Subject:
+    def make(folder: Path, clock: Clock) -> Store:
+        return open_store(f"{shared(kind).url}?namespace={namespaces.name_for(folder)}", time=clock)
+
+    def snapshot(store: Store, folder: Path) -> Callable[[], None]:
+        return namespaces.copy(shared(kind).url, namespaces.name_for(folder))
+
+    def drop(folder: Path) -> None:
+        namespaces.drop(shared(kind).url, namespaces.name_for(folder))
+
+    return Subject(name, make, snapshot, drop=drop, marks=needs(kind))
+
+
+def _in_cluster() -> Subject:
+    def make(folder: Path, clock: Clock) -> Store:
+        return open_store(f"{shared_cluster().url}?namespace={namespaces.name_for(folder)}", time=clock)
+
+    def snapshot(store: Store, folder: Path) -> Callable[[], None]:
+        return namespaces.copy(node(folder), namespaces.name_for(folder))
+
+    def drop(folder: Path) -> None:
+        namespaces.drop(node(folder), namespaces.name_for(folder))
+
+    def node(folder: Path) -> str:
+        return shared_cluster().owner(f"{{{namespaces.name_for(folder)}}}").url
+
+    return Subject("cluster", make, snapshot, drop=drop, marks=needs("valkey8"))
+
+
+SERVERS = (_on_server("redis7", "redis7"), _on_server("valkey8", "valkey8"), _on_server("redis62", "redis62"))
+CLUSTER = _in_cluster()
+SUBJECTS = (MODEL, MEMORY, FILE, *SERVERS, CLUSTER)
+
+EVERY = [pytest.param(subject, id=subject.name, marks=subject.marks) for subject in SUBJECTS]
+on_real_stores = pytest.mark.parametrize(
+    "subject", [each for each in EVERY if each.values[0] is not MODEL], indirect=True
+)
 """For tests of load, which would only show that dicts are slow."""

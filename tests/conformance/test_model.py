@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from mainspring.stores.base import Store
-from tests.conformance.subjects import SUBJECTS, Subject
+from tests.conformance.subjects import EVERY, Subject
 from tests.conformance.world import KEYS, QUEUES, TASKS, Key, World
 from tests.factory import LEASE, OUTCOMES
 
@@ -122,6 +122,7 @@ class Life(RuleBasedStateMachine):
                 self.world.drain()
         finally:
             self.world.close()
+            self.subject.drop(self.folder)
             shutil.rmtree(self.folder)
 
 
@@ -133,7 +134,7 @@ def machine(subject: Subject, wrap: Wrap = lambda store: store) -> type[Life]:
 QUIET = list(HealthCheck)
 
 
-@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+@pytest.mark.parametrize("subject", EVERY)
 def test_life(subject: Subject) -> None:
     deep = settings().max_examples > 100
     phases = (Phase.generate, Phase.shrink) if deep else (Phase.generate,)
