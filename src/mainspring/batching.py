@@ -36,19 +36,48 @@ class Batcher(Generic[Item, Answer]):
         self._most_size = most_size
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._sender: asyncio.Task[None] | None = None
+        self._leading = False
+        """Whether a caller of `put` sends for itself."""
+        self._led: asyncio.Future[None] | None = None
+        """Done when it has."""
+
+    async def put(self, item: Item) -> Answer:
+        """`submit`, and wait for the answer. Where nothing is in flight the caller sends its item itself, at once:
+        that spares a task and two turns of the loop, a third of the time of a single enqueue. A caller that is
+        cancelled does not know whether its item was sent."""
+        if self._leading or self._sender is not None or self._waiting:
+            return await self.submit(item)
+        self._leading = True
+        try:
+            [answer] = await self._send([item])
+            return answer
+        finally:
+            self._leading = False
+            if self._waiting:
+                self._start()
+            if self._led is not None:
+                self._led.set_result(None)
+                self._led = None
 
     def submit(self, item: Item) -> asyncio.Future[Answer]:
         """Put `item` into the next batch. The future may be cancelled; the item is sent all the same."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._run(), name="mainspring-batcher")
+        if self._sender is None and not self._leading:
+            self._start()
         return future
+
+    def _start(self) -> None:
+        self._sender = asyncio.create_task(self._run(), name="mainspring-batcher")
 
     async def drain(self) -> None:
         """Wait until everything submitted so far has been answered."""
-        while self._sender is not None:
-            await asyncio.shield(self._sender)
+        while self._leading or self._sender is not None:
+            if self._sender is not None:
+                await asyncio.shield(self._sender)
+            else:
+                self._led = self._led or asyncio.get_running_loop().create_future()
+                await asyncio.shield(self._led)
 
     async def _run(self) -> None:
         try:

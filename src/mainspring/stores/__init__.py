@@ -28,8 +28,10 @@ def open_store(url: str, time: Callable[[], int] | None = None) -> Store:
         try:
             from mainspring.stores.redis import RedisStore
         except ModuleNotFoundError as e:
+            if e.name != "hiredis":
+                raise
             raise DefinitionError(
-                f"the store {scheme}: needs the package {e.name!r}. Install it: pip install 'mainspring[redis]'."
+                f"a store on {scheme}: needs the package 'hiredis'. Install it: pip install 'mainspring[redis]'."
             ) from e
 
         return RedisStore(url, time=time)

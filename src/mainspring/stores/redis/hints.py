@@ -15,8 +15,8 @@ from mainspring.stores.redis.link import Link
 
 KEPT = 3_600_000
 """ms after which a hint that nobody fetched goes."""
-SHORTEST = 0.001
-"""Seconds; 0 would be without end."""
+SHORTEST = 0.002
+"""Seconds; 0 would be without end, and Redis 6.2 takes 0.001 for 0."""
 RETRY = 0.005
 """Seconds after which a server that did not know the wait yet is told of its end again."""
 
@@ -61,9 +61,7 @@ class Hints:
             pass  # a hint may be lost
 
     async def close(self) -> None:
-        """Forget the waits that are still ending."""
-        for ending in list(self._ending):
-            ending.cancel()
+        """Let the waits that are still ending end."""
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _put(self, key: str | bytes) -> None:
@@ -97,11 +95,12 @@ class _Waiting:
         """Unblock it; answers what it had got by then."""
         if self._line is None:
             self.task.cancel()
-        while self._line is not None and not self.task.done():
-            # The server may learn of the end before it learns of the wait.
-            await self._link.command("CLIENT", "UNBLOCK", self._line.id)
-            await asyncio.wait([self.task], timeout=RETRY)
         try:
-            return await self.task
-        except asyncio.CancelledError:
-            return None
+            while self._line is not None and not self.task.done():
+                # The server may learn of the end before it learns of the wait.
+                await self._link.command("CLIENT", "UNBLOCK", self._line.id)
+                await asyncio.wait([self.task], timeout=RETRY)
+        except StoreError:
+            self.task.cancel()
+        await asyncio.wait([self.task])
+        return None if self.task.cancelled() else self.task.result()
