@@ -10,9 +10,7 @@ from mainspring.stores.redis.failures import Broken, Refusal
 from mainspring.stores.redis.line import HIGH_WATER, Line, answers
 from tests.servers.redis import RedisServer
 from tests.servers.shared import Shared
-from tests.stores.redis.wire import PROMPT, blocked, line_to
-
-SHORT = "?timeout=300ms"
+from tests.stores.redis.wire import PROMPT, SHORT, blocked, line_to
 
 
 async def test_replies_come_to_those_who_asked(redis_server: Shared) -> None:

@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
+from mainspring.errors import StoreError
 from mainspring.stores.redis.connecting import connect
 from mainspring.stores.redis.line import Line
 from mainspring.stores.redis.link import Link
 from mainspring.stores.redis.settings import parse
 from tests.servers.shared import Shared
 
+SHORT = "?timeout=300ms"
 PROMPT = 10.0
 """Seconds within which what is waited for must have come."""
 
@@ -35,6 +39,13 @@ async def link_to(url: str) -> AsyncIterator[Link]:
         yield link
     finally:
         await link.close()
+
+
+async def refused(url: str, error: type[StoreError], said: str = "") -> str:
+    """The message with which opening is refused."""
+    with pytest.raises(error, match=said) as caught:
+        await Link(parse(url)).open()
+    return str(caught.value)
 
 
 async def blocked(server: Shared, line: Line) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from functools import cached_property
 
 from mainspring.core.duration import humanize
@@ -80,11 +79,13 @@ def unavailable(settings: Settings, trouble: BaseException | None) -> StoreError
     reason = told(trouble) if trouble else "no answer"
     return StoreUnavailable(
         f"{settings.shown}: not to be had within {waited} ({reason}). Nothing took effect. "
-        f"Try again; if it lasts, {_advice(trouble)}."
+        f"Try again; if it lasts, {_advice(settings, trouble)}."
     )
 
 
-def _advice(trouble: BaseException | None) -> str:
+def _advice(settings: Settings, trouble: BaseException | None) -> str:
+    if "max number of clients" in str(trouble):
+        return "raise its maxclients"
     if isinstance(trouble, Refusal):
         return {
             "LOADING": "it is still reading its data: raise ?timeout= or wait",
@@ -92,8 +93,10 @@ def _advice(trouble: BaseException | None) -> str:
             "NOREPLICAS": "its min-replicas-to-write is not met: look at its replicas",
             "ASK": "a slot is on its way to another node: finish the move",
         }.get(trouble.code, "look at its log")
-    if isinstance(getattr(trouble, "reason", None), ssl.SSLError):
-        return "see whether that port speaks TLS"
+    if settings.tls is not None:
+        return "see whether it runs, and whether that port speaks TLS"
+    if isinstance(getattr(trouble, "reason", None), ConnectionResetError):
+        return "see whether that port wants TLS: then write rediss://"
     return "see whether it runs, and whether the address is right"
 
 

@@ -219,7 +219,7 @@ class Link:
 
     async def _find(self) -> Line | StoreError:
         """Connect to the master. Tries again as long as anybody waits; with one error after another, ever slower."""
-        loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE
+        loop, pause, self._trouble = asyncio.get_running_loop(), _FIRST_PAUSE, None
         while True:
             try:
                 line = await self._topology.connect()
