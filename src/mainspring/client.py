@@ -123,7 +123,8 @@ class Client:
     async def enqueue_many(self, requests: Iterable[Request[R]], within: Any = None) -> list[JobHandle[R]]:
         """Store many calls, in order, in as few round trips as their size allows. Answers their handles, in order.
 
-        Where it raises, some batches may be stored: repeat it only with keys. `within` makes it all or nothing. Raises `DefinitionError` for requests with transactions of their own.
+        Where it raises, some batches may be stored: repeat it only with keys. `within` makes it all or nothing.
+        Raises `DefinitionError` for requests with transactions of their own.
         """
         requests = _requests(requests)
         if any(request.within not in (None, within) for request in requests):
