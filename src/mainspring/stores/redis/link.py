@@ -184,10 +184,12 @@ class Link:
 
     def _leave(self, line: Line, error: Refusal) -> None:
         """Have the next call look for the master anew; what is in flight on this line may end there."""
-        if error.code == "MOVED":
-            self._topology.moved(error, line.address)
         if line is self._line:
             self._line = None
+            if error.code == "MOVED":
+                self._topology.moved(error, line.address)
+            else:
+                self._topology.doubt()
         line.retire()
 
     def _distrust(self, line: Line, error: Refusal) -> None:
@@ -225,6 +227,7 @@ class Link:
                 line = await self._topology.connect()
             except (Broken, Misplaced) as error:
                 self._trouble = error
+                self._topology.doubt()
             except StoreError as error:
                 return error
             else:

@@ -21,7 +21,6 @@ from mainspring.stores.redis.settings import Address, Settings
 SLOTS = 16_384
 _STAGGER = 0.25
 """Seconds of silence after which the next seed is asked beside the ones before: a black-holed one costs no more."""
-_MOST_SEEDS = 50
 
 
 def slot(name: str) -> int:
@@ -37,6 +36,11 @@ class Topology:
         self._seeds = list(settings.seeds)
         self._moved: Address | None = None
 
+    @property
+    def seeds(self) -> list[Address]:
+        """Who is asked, in this order."""
+        return list(self._seeds)
+
     def moved(self, refusal: Refusal, asked: Address) -> None:
         """Take over the address that a MOVED names. Raises `StoreUnusable` where the URL is not that of a cluster."""
         if self._settings.kind != "cluster":
@@ -46,7 +50,6 @@ class Topology:
             )
         host, _, port = str(refusal).split()[2].rpartition(":")
         self._moved = Address(host.strip("[]") or asked.host, int(port))
-        self._learn([self._moved])
 
     async def connect(self) -> Line:
         """A line to the master. Raises `Broken` or `Misplaced` for now, `StoreUnusable` for good."""
@@ -74,13 +77,17 @@ class Topology:
         if self._settings.kind == "standalone":
             return self._settings.seeds[0]
         found, seed, fellows = await self._first_answer()
-        self._learn([seed, *fellows])
+        self._learn(seed, fellows)
         return found
 
-    def _learn(self, addresses: Sequence[Address]) -> None:
-        """Whoever answered is asked first the next time; those of the URL are never forgotten."""
-        known = dict.fromkeys([*addresses[:1], *self._settings.seeds, *addresses[1:], *self._seeds])
-        self._seeds = list(known)[:_MOST_SEEDS]
+    def doubt(self) -> None:
+        """What was told last did not hold: ask another first. A node that is cut off still thinks itself the master."""
+        self._seeds.append(self._seeds.pop(0))
+
+    def _learn(self, answered: Address, fellows: Sequence[Address]) -> None:
+        """Ask who answered first the next time. Those of the URL stay, the others as long as somebody tells of them."""
+        known = {answered, *fellows, *self._settings.seeds}
+        self._seeds = [each for each in dict.fromkeys([answered, *self._seeds, *fellows]) if each in known]
 
     async def _first_answer(self) -> tuple[Address, Address, list[Address]]:
         """Ask the seeds, each a moment after the other, until one knows."""
