@@ -90,6 +90,6 @@ def version_of(path: Path) -> tuple[int, int] | None:
 def _candidates(kind: Kind) -> Iterator[Path]:
     for folder in os.get_exec_path():
         path = Path(folder) / kind.program
-        if path.is_file() and os.access(path, os.X_OK):
+        if os.access(path, os.X_OK):  # which answers no, too, for a folder that may not be read
             yield path
     yield FOLDER / kind.name

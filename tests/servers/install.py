@@ -37,7 +37,7 @@ def main() -> None:
         try:
             print(f"   {kind}: {install(kind)}")
         except NotHere as error:
-            print(f"   {kind}: not to be had here, its tests are skipped: {error}")
+            print(f"   {kind}: not to be had here; its tests are skipped, or fail where servers are required: {error}")
 
 
 def install(kind: str) -> Path:
