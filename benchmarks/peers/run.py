@@ -1,0 +1,54 @@
+"""A run: every workload by every system in turn, in rounds whose order alternates. A failure ends only its own cell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from benchmarks.peers.bench import Bench, Stand
+from benchmarks.peers.environments import Environment
+from benchmarks.peers.processes import Failed
+from benchmarks.peers.results import FAR, Results
+from benchmarks.peers.workloads import FAR as MEASURED_FAR
+from benchmarks.peers.workloads import WORKLOADS, YARDSTICK, Sizes
+
+ONCE = ("idle", "memory", "recovery")
+"""Those that hardly vary, or take long: one round."""
+
+
+class Run:
+    """Holds the bench and the results."""
+
+    def __init__(self, bench: Bench, environments: Sequence[Environment], sizes: Sizes, rounds: int) -> None:
+        self.results = Results()
+        self.environments = environments
+        self.rounds = rounds
+        self.sizes = sizes
+        self._bench = bench
+
+    def measure(self, workload: str, distance: str) -> None:
+        """All rounds of one workload, so that what a row compares was measured within minutes."""
+        if distance == FAR and workload not in MEASURED_FAR:
+            return
+        for turn in range(1 if workload in ONCE else self.rounds):
+            for environment in self.environments if turn % 2 == 0 else self.environments[::-1]:
+                name = environment.system.name
+                if not environment.system.queue and workload not in YARDSTICK:
+                    continue
+                if (distance, name, workload) not in self.results.failures:
+                    self._measure(workload, distance, environment)
+
+    def _measure(self, workload: str, distance: str, environment: Environment) -> None:
+        name = environment.system.name
+        before = self.results.of(distance, name)
+        begun = time.monotonic()
+        try:
+            with Stand(self._bench, environment, distance == FAR) as stand:
+                found = WORKLOADS[workload](stand, self.sizes, before)
+        except (Failed, OSError, ValueError) as error:
+            self.results.fail(distance, name, workload, str(error))
+            print(f"{distance} {workload} {name}: FAILED, {error}", flush=True)
+            return
+        self.results.add(distance, name, found)
+        shown = ", ".join(f"{row} {value:,.4g}" for row, value in found.items() if value is not None)
+        print(f"{distance} {workload} {name}: {shown} ({time.monotonic() - begun:.0f} s)", flush=True)
