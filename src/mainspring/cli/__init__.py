@@ -1,4 +1,4 @@
-"""The command line: `mainspring worker`, `jobs`, `dead`, `queues`, `enqueue`, `demo`.
+"""The command line: `mainspring worker`, `jobs`, `dead`, `queues`, `enqueue`, `doctor`, `demo`.
 
 It parses, calls `admin`, the app or the supervisor, and prints. Nothing is decided here.
 Exit codes: 0 done; 1 it failed, or what was named does not exist; 2 wrong use; 130 interrupted.
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from mainspring import __version__
-from mainspring.cli import dead, demo, enqueue, jobs, queues, worker
+from mainspring.cli import dead, demo, doctor, enqueue, jobs, queues, worker
 
 app = typer.Typer(
     name="mainspring",
@@ -41,6 +41,7 @@ def _root(
 
 app.command("worker")(worker.worker)
 app.command("enqueue")(enqueue.enqueue)
+app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.add_typer(jobs.commands, name="jobs")
 app.add_typer(dead.commands, name="dead")

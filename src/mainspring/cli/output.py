@@ -27,7 +27,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 COLOURS = {
     "pending": "cyan", "scheduled": "blue", "retrying": "yellow", "running": "green", "paused": "magenta",
     "completed": "dim", "failed": "red", "dead": "bold red", "cancelled": "dim", "interrupted": "yellow",
-    "timed_out": "red", "succeeded": "green",
+    "timed_out": "red", "succeeded": "green", "ok": "green", "note": "cyan", "warning": "yellow", "danger": "bold red",
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def _app_on(url: str) -> Mainspring:
     """An app without tasks. A store that is only looked at is not to come into being by a slip in its name."""
     app = Mainspring(url)
     path = url.removeprefix("sqlite:///").partition("?")[0]
-    if path != url and not Path(path).exists():
+    if url.startswith("sqlite:///") and not Path(path).exists():
         raise DefinitionError(f"no database at {str(Path(path).absolute())!r}. Expected one that an app has made.")
     return app
 

@@ -61,7 +61,8 @@ async def _ask(link: Link, *command: Argument) -> tuple[Any, str]:
 
 
 def _reason(command: tuple[Argument, ...], error: StoreError) -> str:
-    return f"the server refused {' '.join(map(str, command[:2]))}: {error.__cause__ or error}"
+    told = str(error.__cause__ or error).partition(", with args")[0]
+    return f"the server refused {' '.join(map(str, command[:2]))}: {told}"
 
 
 async def _schema(link: Link) -> Fact:
@@ -97,9 +98,7 @@ async def _scripts(link: Link) -> Fact:
             return Fact("scripts", None, f"script {script.name}: {why.partition(': ')[2]}")
     try:
         await link.call(scripts.TAIL, "no job", 0, 1)
-    except StoreUnavailable:
-        raise
-    except StoreError as error:
+    except StoreError as error:  # also where they are refused for a while, as during the move of a slot
         return Fact("scripts", None, str(error.__cause__ or error))
     return Fact("scripts", len(known))
 

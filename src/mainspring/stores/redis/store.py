@@ -61,7 +61,9 @@ class RedisStore(Store):
     async def open(self) -> None:
         await self._link.open()
         key = f"{self._link.namespace}:meta"
-        _, found = await self._link.commands([("HSETNX", key, "schema", SCHEMA), ("HGET", key, "schema")])
+        found = await self._link.command("HGET", key, "schema")
+        if found is None:  # only then, for a server that is full refuses the write
+            _, found = await self._link.commands([("HSETNX", key, "schema", SCHEMA), ("HGET", key, "schema")])
         if int(found) > SCHEMA:
             raise StoreUnusable(
                 f"{self._settings.shown}: its namespace has schema {int(found)}; this version knows up to {SCHEMA}. "

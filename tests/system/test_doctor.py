@@ -1,0 +1,233 @@
+"""`mainspring doctor`, against files and against real servers that are set up badly."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mainspring import Mainspring
+from mainspring.core.records import WORKER, Record
+from tests.servers.binaries import needs
+from tests.servers.cluster import RedisCluster
+from tests.servers.redis import RedisServer
+from tests.servers.sentinel import RedisSentinel
+from tests.servers.shared import Shared, shared_cluster
+from tests.system.cli_shop import Shop, claim_all
+
+on_redis7 = pytest.mark.parametrize("kind", [pytest.param("redis7", marks=needs("redis7"))])
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "shop", raising=False)
+    monkeypatch.delenv("MAINSPRING_APP", raising=False)
+    return Shop(tmp_path)
+
+
+def examine(shop: Shop, app: str, code: int = 0) -> dict[str, dict[str, Any]]:
+    """The findings by name, of a doctor that ends with `code`."""
+    result = shop.run("doctor", app, "--json")
+    assert result.exit_code == code, result.output
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.stderr == ""
+    return {finding["name"]: finding for finding in found}
+
+
+def levels(findings: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {name: finding["level"] for name, finding in findings.items()}
+
+
+# -- what jobs stand on ------------------------------------------------------------------------------------------------
+
+
+def test_a_file_in_a_folder_is_fine(shop: Shop) -> None:
+    found = examine(shop, "shop:app")
+    assert levels(found)["file"] == "ok"
+    assert str(shop.folder / "shop.db") in found["file"]["found"]
+    assert not {"danger", "warning"} & set(levels(found).values())
+
+
+def test_a_file_that_may_be_damaged_is_a_warning(shop: Shop) -> None:
+    shop.ok("enqueue", "send", '{"to": "a"}', "--app", "shop:app")
+    assert levels(examine(shop, f"{shop.url}?synchronous=off"))["synchronous"] == "warning"
+
+
+def test_a_foreign_file_is_a_danger(shop: Shop) -> None:
+    (shop.folder / "shop.db").write_text("this is no database, but it is long enough to be looked at" * 10)
+    found = examine(shop, "shop:app", code=1)
+    assert levels(found) == {"store": "danger"}
+    assert found["store"]["found"]
+
+
+def test_rows_say_level_name_value_expectation_and_advice(shop: Shop) -> None:
+    result = shop.run("doctor", "--app", "shop:app")
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert {len(row) for row in rows} == {5}
+    ranks = ["danger", "warning", "note", "ok"]
+    assert [row[0] for row in rows] == sorted((row[0] for row in rows), key=ranks.index)
+
+
+def test_no_app_is_wrong_use(shop: Shop) -> None:
+    assert shop.run("doctor").exit_code == 2
+    assert shop.run("doctor", "sqlite:///typo.db").exit_code == 2
+
+
+def test_every_server_is_understood(shop: Shop, redis_server: Shared) -> None:
+    found = examine(shop, redis_server.url)
+    assert "not read" not in found
+    assert levels(found)["scripts"] == "ok"
+    assert levels(found)["clock"] == "ok"
+    assert {"version", "latency", "persistence", "memory"} <= found.keys()
+
+
+@on_redis7
+def test_a_server_that_evicts_jobs_is_a_danger(shop: Shop, kind: str) -> None:
+    with RedisServer.started(kind, maxmemory="50mb", maxmemory_policy="allkeys-lru") as server:
+        found = examine(shop, server.url, code=1)
+        assert levels(found)["maxmemory-policy"] == "danger"
+        assert "allkeys-lru" in found["maxmemory-policy"]["found"]
+        assert found["maxmemory-policy"]["expected"] == "noeviction"
+        server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        assert levels(examine(shop, server.url))["maxmemory-policy"] == "ok"
+
+
+@on_redis7
+def test_a_server_that_keeps_nothing_is_a_warning(shop: Shop, kind: str) -> None:
+    with RedisServer.started(kind) as server:
+        found = examine(shop, server.url)
+        assert levels(found)["persistence"] == "warning"
+        assert "loses all jobs" in found["persistence"]["found"]
+        server.command("CONFIG", "SET", "save", "3600 1")
+        assert "save 3600 1" in examine(shop, server.url)["persistence"]["found"]
+        server.command("CONFIG", "SET", "appendonly", "yes")
+        assert levels(examine(shop, server.url))["persistence"] == "ok"
+
+
+@on_redis7
+def test_a_server_that_hides_its_settings_is_judged_by_what_it_tells(shop: Shop, kind: str) -> None:
+    with RedisServer.started(kind, rename_command='CONFIG ""', maxmemory_policy="allkeys-lru") as server:
+        found = examine(shop, server.url, code=1)
+        assert levels(found)["not read"] == "note"
+        assert "appendfsync" in found["not read"]["found"]
+        assert levels(found)["maxmemory-policy"] == "danger"
+
+
+@on_redis7
+def test_a_user_who_may_run_no_scripts_is_a_danger(shop: Shop, kind: str) -> None:
+    with RedisServer.started(kind) as server:
+        server.command("ACL", "SETUSER", "guest", "on", ">secret", "~*", "&*", "+@all", "-@scripting")
+        url = server.url.replace("redis://", "redis://guest:secret@")
+        found = examine(shop, url, code=1)
+        assert levels(found)["scripts"] == "danger"
+        assert "secret" not in json.dumps(found)
+
+
+@on_redis7
+def test_a_full_server_is_a_danger(shop: Shop, kind: str) -> None:
+    with RedisServer.started(kind) as server:
+        examine(shop, server.url)
+        server.command("CONFIG", "SET", "maxmemory", "1mb")
+        assert levels(examine(shop, server.url, code=1))["memory"] == "danger"
+
+
+@on_redis7
+def test_a_server_that_is_gone_is_a_danger(shop: Shop, kind: str) -> None:
+    with RedisServer.started(kind) as server:
+        server.stop()
+        found = examine(shop, f"{server.url}?timeout=200ms", code=1)
+    assert levels(found) == {"store": "danger"}
+
+
+@on_redis7
+@pytest.mark.slow
+def test_a_master_that_a_failover_would_forget_is_told(shop: Shop, kind: str) -> None:
+    with RedisSentinel.started(kind) as group:
+        assert levels(examine(shop, group.url))["replicas"] == "note"
+        group.master.command("CONFIG", "SET", "min-replicas-to-write", "1")
+        assert levels(examine(shop, group.url))["replicas"] == "ok"
+
+
+@pytest.mark.parametrize("cluster", [pytest.param("valkey8", marks=needs("valkey8"))])
+def test_a_slot_that_moves_is_told(shop: Shop, cluster: str) -> None:
+    group: RedisCluster = shared_cluster()
+    url = f"{cluster_url(group)}?namespace=doctor"
+    found = examine(shop, url)
+    assert levels(found)["cluster"] == "ok"
+    node, other, slot = moving(group, found["cluster"]["found"])
+    node.command("CLUSTER", "SETSLOT", slot, "MIGRATING", other.command("CLUSTER", "MYID"))
+    try:
+        found = examine(shop, f"{url}&timeout=200ms", code=1)
+        assert (levels(found)["cluster"], levels(found)["scripts"]) == ("warning", "danger")
+        assert "on its way" in found["cluster"]["found"]
+    finally:
+        node.command("CLUSTER", "SETSLOT", slot, "STABLE")
+
+
+def cluster_url(group: RedisCluster) -> str:
+    return f"redis+cluster://127.0.0.1:{group.masters[0].port}"
+
+
+def moving(group: RedisCluster, told: str) -> tuple[RedisServer, RedisServer, int]:
+    """The node that a finding names, another one, and the slot."""
+    [node] = [each for each in group.masters if told.endswith(f":{each.port}")]
+    return node, next(each for each in group.masters if each is not node), int(told.split()[1])
+
+
+# -- whether anything moves --------------------------------------------------------------------------------------------
+
+
+def test_jobs_without_a_worker_are_a_warning(shop: Shop) -> None:
+    shop.ok("enqueue", "send", '{"to": "a"}', "--app", "shop:app")
+    found = examine(shop, "shop:app")
+    assert (levels(found)["workers"], levels(found)["queue emails"]) == ("warning", "warning")
+    assert "send" in found["queue emails"]["found"]
+    assert found["jobs"]["found"] == "1 waiting"
+
+
+def test_a_living_worker_is_named_and_its_lag_too(shop: Shop) -> None:
+    async def live(app: Mainspring) -> None:
+        client = await app.connect()
+        now = app.clock.now()
+        value = {"queues": ["emails"], "tasks": ["send"], "loop_lag": 2_500}
+        record = Record(kind=WORKER, name="host:1", written_at=now, expires_at=now + 60_000, value=value)
+        await client.store.write([record])
+
+    shop.ok("enqueue", "send", '{"to": "a"}', "--app", "shop:app")
+    shop.call(live)
+    found = examine(shop, "shop:app")
+    assert levels(found)["workers"] == "ok"
+    assert "host:1" in found["workers"]["found"]
+    assert "host:1 2500 ms" in found["loop lag"]["found"]
+    assert "queue emails" not in found
+
+
+def test_a_paused_queue_is_told_with_its_reason(shop: Shop) -> None:
+    shop.ok("queues", "pause", "emails", "--reason", "the provider is down", "--app", "shop:app")
+    found = examine(shop, "shop:app")["queue emails"]
+    assert found["level"] == "note"
+    assert "the provider is down" in found["found"]
+
+
+def test_a_lease_that_ended_long_ago_is_a_warning(shop: Shop) -> None:
+    id = shop.ok("enqueue", "send", '{"to": "a"}', "--app", "shop:app").strip()
+
+    async def lapse(app: Mainspring) -> None:
+        await claim_all(app, "emails", "send")
+        client = await app.connect()
+        [job] = await client.store.get([id])
+        assert job is not None
+        long_ago = app.clock.now() - int(timedelta(minutes=10).total_seconds() * 1_000)
+        await client.store.save([job.evolve(due_at=long_ago, input=None)])
+
+    shop.call(lapse)
+    found = examine(shop, "shop:app")["leases"]
+    assert found["level"] == "warning"
+    assert id in found["found"]
+    assert "10m" in found["found"]
