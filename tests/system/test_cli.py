@@ -64,7 +64,7 @@ def test_it_says_its_version(shop: Shop) -> None:
 
 def test_help_names_every_command(shop: Shop) -> None:
     told = shop.run("--help").stdout
-    for command in ("worker", "jobs", "dead", "queues", "enqueue", "demo"):
+    for command in ("worker", "jobs", "dead", "queues", "enqueue", "doctor", "demo"):
         assert re.search(rf"^  {command} +\w", told, re.MULTILINE), command
 
 
