@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
-from mainspring.errors import StoreError
+from mainspring.errors import StoreError, StoreFull
 from mainspring.stores.redis.line import Line
 from mainspring.stores.redis.link import Link
 
@@ -35,7 +35,10 @@ class Hints:
 
     async def wake(self, name: str) -> None:
         """End one wait for `name`."""
-        await self._put(self._key(name))
+        try:
+            await self._put(self._key(name))
+        except StoreFull:
+            pass  # a hint may be lost; a pause, or whatever it tells of, stands
 
     async def wait(self, names: Sequence[str], timeout: float) -> bool:
         """Sleep until one of `names` is woken, or `timeout` seconds are over."""

@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- Write each record whose stored version is the one given (0: must not exist).
 --
 -- A record is a field of the hash {ns}:rec:<kind>: a msgpack array of version, written_at, due_at, expires_at (-1: none),
