@@ -109,9 +109,9 @@ class Stand:
         self._temporary.cleanup()
 
     def client(self, command: str, jobs: int, *options: Any, far: bool | None = None, seconds: float = CALL) -> Any:
-        """What the driver answers to this command: the seconds that it took, or None where it has no such thing."""
+        """What the driver answers: `seconds` and `cpu` that it took, or None where the system has no such thing."""
         words = [command, str(jobs), *map(str, options)]
-        return answer(self._command(*words), self._environment(far), self._output(command), seconds)["seconds"]
+        return answer(self._command(*words), self._environment(far), self._output(command), seconds)
 
     def fill(self, jobs: int, task: str = "noop", payload: int = 0) -> None:
         """Enqueue so many jobs by the system's fastest way, past the proxy."""

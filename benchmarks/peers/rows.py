@@ -30,6 +30,9 @@ RATES = (
     Row("load", "half load: jobs/s offered", compared=False),
 )
 COSTS = (
+    Row("single-cpu", "CPU of the client per enqueue, one by one, µs"),
+    Row("concurrent-cpu", "CPU of the client per enqueue, 100 at once, µs"),
+    Row("bulk-cpu", "CPU of the client per bulk enqueue, µs"),
     Row("drain-10-commands", "commands per job, concurrency 10, those within scripts included", digits=1),
     Row("drain-10-requests", "requests read by the server per job, concurrency 10", digits=2),
     Row("drain-10-server", "CPU of the server per job, concurrency 10, µs"),

@@ -16,10 +16,10 @@ from benchmarks.peers.run import Run
 PAGE = """\
 # Beside other queues
 
-`make bench-peers` measures Mainspring on Redis beside other queues: the newest versions that install, the same workloads
-in the same run on the same machine, one after the other in an order that alternates. This page is what it wrote. Ratios
-within a run can be trusted more than absolute numbers. **Bold** is the best of a row; *ratio* is how many times better we
-are than the best of the others, and a row that we lose says so.
+`make bench-peers` measures Mainspring on Redis beside other queues: the newest versions that install, the same
+workloads in the same run on the same machine, one after the other in an order that alternates. This page is what it
+wrote. Ratios within a run can be trusted more than absolute numbers. **Bold** is the best of a row; *ratio* is how many
+times better we are than the best of the others, and a row that we lose says so.
 
 Measured on {date}: {machine}, {server} (nothing on disk), Python {python}; {rounds}.
 
@@ -37,11 +37,13 @@ Measured on {date}: {machine}, {server} (nothing on disk), Python {python}; {rou
 - *Enqueue*: one process, one connection pool, jobs with one integer. "100 calls at once" is `gather` for systems with
   coroutines and 100 threads for the others.
 - *Drain*: the jobs are queued before the worker starts. Every handler notes in memory that it ran; the rate is that
-  between the first and the last of them, so starting and importing do not count. A drain ends after {drain_seconds:.0f} s.
+  between the first and the last of them, so starting and importing do not count. A drain ends after
+  {drain_seconds:.0f} s.
 - *Pick-up*: from just before the enqueue call to the first line of the handler in another process, concurrency 10;
   about 50 ms apart, or at random distances at half of the rate of that system's own drain (at most 1,000 jobs/s).
 - *CPU and commands*: of the server by `INFO` over a drain; a command within a script counts. A request is one read of a
-  socket by the server: what was sent together is one. CPU of the worker from the first job to the last.
+  socket by the server: what was sent together is one. CPU of a worker from its first job to its last, of a client over
+  its calls. Other work on the machine changes these less than it changes rates.
 - *Memory* counts what processes share once. Each handler returns a value, which systems with results store.
 - No system uses uvloop; all log warnings only.
 {yardstick}

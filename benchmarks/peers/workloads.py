@@ -46,8 +46,9 @@ def enqueue(stand: Stand, sizes: Sizes, _: Measured) -> Measured:
     found: Measured = {}
     for row, jobs in (("single", sizes.single), ("concurrent", sizes.concurrent), ("bulk", sizes.bulk)):
         stand.bench.flush()
-        seconds = stand.client(f"enqueue-{row}", jobs)
-        found[row] = None if seconds is None else jobs / seconds
+        taken = stand.client(f"enqueue-{row}", jobs)
+        found[row] = None if taken["seconds"] is None else jobs / taken["seconds"]
+        found[f"{row}-cpu"] = None if taken["cpu"] is None else taken["cpu"] / jobs * 1e6
     return found
 
 

@@ -1,6 +1,6 @@
 """The command line that all drivers share. Standard library only, for it runs in the peers' own environments.
 
-    driver.py enqueue-single N [--task noop] [--payload BYTES]      prints {"jobs": N, "seconds": s}
+    driver.py enqueue-single N [--task noop] [--payload BYTES]      prints {"jobs": N, "seconds": s, "cpu": s}
     driver.py enqueue-bulk N                                        null seconds where the system has no bulk enqueue
     driver.py enqueue-concurrent N                                  100 calls in flight
     driver.py fill N                                                N jobs, by the fastest of its ways
@@ -74,10 +74,23 @@ def main(driver):
         return
     payload = "x" * given.payload
     if inspect.iscoroutinefunction(driver.enqueue):
-        seconds = asyncio.run(_in_loop(driver, given, payload))
+        taken = asyncio.run(_in_loop(driver, given, payload))
     else:
-        seconds = _in_threads(driver, given, payload)
-    print(json.dumps({"jobs": given.jobs, "seconds": seconds}))
+        taken = _in_threads(driver, given, payload)
+    print(json.dumps({"jobs": given.jobs} | (taken or {"seconds": None, "cpu": None})), flush=True)
+
+
+class Watch:
+    """Times from its making: of the wall clock, and of this process's CPU."""
+
+    def __init__(self, jobs):
+        self.jobs = jobs
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def taken(self, jobs):
+        """As if all jobs had been timed, where the first of them were for warming up."""
+        share = jobs / self.jobs
+        return {"seconds": (time.perf_counter() - self.wall) * share, "cpu": (time.process_time() - self.cpu) * share}
 
 
 # -- systems with coroutines -----------------------------------------------------------------------------------------
@@ -94,19 +107,19 @@ async def _in_loop(driver, given, payload):
 async def _single(driver, given, payload):
     for n in range(given.warm_up):
         await driver.enqueue(given.task, n, payload)
-    begun = time.perf_counter()
+    watch = Watch(given.jobs - given.warm_up)
     for n in range(given.warm_up, given.jobs):
         await driver.enqueue(given.task, n, payload)
-    return (time.perf_counter() - begun) * given.jobs / (given.jobs - given.warm_up)
+    return watch.taken(given.jobs)
 
 
 async def _bulk(driver, given, payload):
     if not hasattr(driver, "bulk"):
         return None
-    begun = time.perf_counter()
+    watch = Watch(given.jobs)
     for first in range(0, given.jobs, CHUNK):
         await driver.bulk(given.task, range(first, min(first + CHUNK, given.jobs)), payload)
-    return time.perf_counter() - begun
+    return watch.taken(given.jobs)
 
 
 async def _concurrent(driver, given, payload):
@@ -114,33 +127,33 @@ async def _concurrent(driver, given, payload):
         await asyncio.gather(*(driver.enqueue(given.task, n, payload) for n in numbers))
 
     await some(range(AT_ONCE))
-    begun = time.perf_counter()
+    watch = Watch(given.jobs - AT_ONCE)
     for first in range(AT_ONCE, given.jobs, AT_ONCE):
         await some(range(first, first + AT_ONCE))
-    return (time.perf_counter() - begun) * given.jobs / (given.jobs - AT_ONCE)
+    return watch.taken(given.jobs)
 
 
 async def _fill(driver, given, payload):
     if hasattr(driver, "bulk"):
         return await _bulk(driver, given, payload)
-    begun = time.perf_counter()
+    watch = Watch(given.jobs)
     for first in range(0, given.jobs, AT_ONCE):
         numbers = range(first, min(first + AT_ONCE, given.jobs))
         await asyncio.gather(*(driver.enqueue(given.task, n, payload) for n in numbers))
-    return time.perf_counter() - begun
+    return watch.taken(given.jobs)
 
 
 async def _latency(driver, given, payload):
     async def send():
         await driver.enqueue("stamp", time.monotonic_ns(), payload)
 
-    begun = time.perf_counter()
+    watch, due = Watch(given.jobs), time.perf_counter()
     if not given.rate:
         for _ in range(given.jobs):
             await send()
             await asyncio.sleep(random.uniform(0.8, 1.2) * given.gap)
-        return time.perf_counter() - begun
-    due, sent = begun, set()
+        return watch.taken(given.jobs)
+    sent = set()
     for _ in range(given.jobs):
         due += random.expovariate(given.rate)
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
@@ -148,7 +161,7 @@ async def _latency(driver, given, payload):
         sent.add(sending)
         sending.add_done_callback(sent.discard)
     await asyncio.gather(*sent)
-    return time.perf_counter() - begun
+    return watch.taken(given.jobs)
 
 
 ASYNC = {
@@ -174,19 +187,19 @@ def _in_threads(driver, given, payload):
 def _single_sync(driver, given, payload):
     for n in range(given.warm_up):
         driver.enqueue(given.task, n, payload)
-    begun = time.perf_counter()
+    watch = Watch(given.jobs - given.warm_up)
     for n in range(given.warm_up, given.jobs):
         driver.enqueue(given.task, n, payload)
-    return (time.perf_counter() - begun) * given.jobs / (given.jobs - given.warm_up)
+    return watch.taken(given.jobs)
 
 
 def _bulk_sync(driver, given, payload):
     if not hasattr(driver, "bulk"):
         return None
-    begun = time.perf_counter()
+    watch = Watch(given.jobs)
     for first in range(0, given.jobs, CHUNK):
         driver.bulk(given.task, range(first, min(first + CHUNK, given.jobs)), payload)
-    return time.perf_counter() - begun
+    return watch.taken(given.jobs)
 
 
 def _concurrent_sync(driver, given, payload):
@@ -197,9 +210,9 @@ def _concurrent_sync(driver, given, payload):
                 pass
 
         some(range(AT_ONCE))
-        begun = time.perf_counter()
+        watch = Watch(given.jobs - AT_ONCE)
         some(range(AT_ONCE, given.jobs))
-        return (time.perf_counter() - begun) * given.jobs / (given.jobs - AT_ONCE)
+        return watch.taken(given.jobs)
 
 
 def _fill_sync(driver, given, payload):
@@ -210,7 +223,7 @@ def _fill_sync(driver, given, payload):
 
 
 def _latency_sync(driver, given, payload):
-    begun = due = time.perf_counter()
+    watch, due = Watch(given.jobs), time.perf_counter()
     for _ in range(given.jobs):
         if given.rate:
             due += random.expovariate(given.rate)
@@ -218,7 +231,7 @@ def _latency_sync(driver, given, payload):
         driver.enqueue("stamp", time.monotonic_ns(), payload)
         if not given.rate:
             time.sleep(random.uniform(0.8, 1.2) * given.gap)
-    return time.perf_counter() - begun
+    return watch.taken(given.jobs)
 
 
 SYNC = {
