@@ -10,12 +10,12 @@ SERVERS_STAMP := $(VENV)/.installed-servers
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format servers bench clean
+.PHONY: help demo test quick check format servers bench bench-peers clean
 
 help: ## Print this help.
 	@echo "Mainspring. Two to begin with: make demo, make test"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Run over 1,000 jobs through two worker processes, kill one of them, and check the result.
 	@$(BIN)/python -m mainspring.demo
@@ -45,6 +45,9 @@ servers: $(STAMP) ## Fetch the Redis and Valkey servers that the tests start, in
 
 bench: $(BENCH_STAMP) $(SERVERS_STAMP) ## Measure throughput, latency and idle cost. Never part of the tests.
 	@$(BIN)/python -m benchmarks
+
+bench-peers: $(BENCH_STAMP) $(SERVERS_STAMP) ## Measure other queues on Redis beside ours, and write the page. Takes an hour or two.
+	@$(BIN)/python -m benchmarks.peers
 
 clean: ## Remove the virtual environment, the caches and what was built.
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
