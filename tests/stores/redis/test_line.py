@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 
 import pytest
 
@@ -110,6 +112,13 @@ async def test_a_call_that_nobody_waits_for_is_watched_too() -> None:
             server.thaw()
 
 
+async def test_a_loop_that_was_stuck_reads_what_has_come_before_it_judges(redis_server: Shared) -> None:
+    async with line_to(redis_server.url + "?timeout=100ms") as line:
+        replies = line.send_many([("ECHO", b"x" * 500_000)] * 4)
+        threading.Event().wait(0.3)  # as a handler does that computes
+        assert [len(reply) for reply in await answers(replies)] == [500_000] * 4
+
+
 async def test_a_line_at_rest_is_not_broken(redis_server: Shared) -> None:
     async with line_to(redis_server.url + "?timeout=50ms") as line, line_to(redis_server.url) as other:
         await line.send("PING")
@@ -206,8 +215,6 @@ async def test_a_host_that_never_answers_costs_the_timeout_of_the_attempt() -> N
 
 
 async def test_keep_alive_is_on(redis_server: Shared) -> None:
-    import socket
-
     async with line_to(redis_server.url) as line:
         assert line._transport is not None
         sock = line._transport.get_extra_info("socket")

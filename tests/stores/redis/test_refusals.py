@@ -37,7 +37,7 @@ async def test_a_server_that_still_loads_is_waited_for() -> None:
 async def test_a_server_that_loads_for_longer_than_the_deadline_is_unavailable() -> None:
     with loading("2000") as server:
         until(lambda: "Ready to accept" in server.log() or "Loading RDB" in server.log(), "the loading to begin")
-        async with link_to(server.url + SHORT) as link, asyncio.timeout(PROMPT):
+        async with link_to(server.url + "?timeout=1s") as link, asyncio.timeout(PROMPT):
             with pytest.raises(StoreUnavailable, match="it is still reading its data"):
                 await link.command("GET", "7")
 

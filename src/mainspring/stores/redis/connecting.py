@@ -44,7 +44,7 @@ async def connect(address: Address, settings: Settings, login: Login | None = No
         raise Broken(address, error) from error
     finally:
         if not made:
-            line.hang_up()
+            await line.close()
     return line
 
 

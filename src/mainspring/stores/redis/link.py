@@ -72,6 +72,7 @@ class Link:
         lines, self._lines = self._lines, set()
         for line in lines:
             await line.close()
+        await asyncio.sleep(0)  # a connection that was given up in the making closes its socket in the next turn
 
     @property
     def server(self) -> Server:
