@@ -18,7 +18,9 @@ KEPT = 3_600_000
 SHORTEST = 0.002
 """Seconds; 0 would be without end, and Redis 6.2 takes 0.001 for 0."""
 RETRY = 0.005
-"""Seconds after which a server that did not know the wait yet is told of its end again."""
+"""Seconds after which a server that did not know the wait yet is told of its end again; twice as long each time."""
+GIVE_UP = 1.0
+"""Seconds after which a wait that the server does not know of is hung up: its connection is half-open."""
 
 
 class Hints:
@@ -98,12 +100,15 @@ class _Waiting:
         """Unblock it; answers what it had got by then."""
         if self._line is None:
             self.task.cancel()
+        pause = RETRY
         try:
-            while self._line is not None and not self.task.done():
-                # The server may learn of the end before it learns of the wait.
-                await self._link.command("CLIENT", "UNBLOCK", self._line.id)
-                await asyncio.wait([self.task], timeout=RETRY)
-        except StoreError:
+            async with asyncio.timeout(GIVE_UP):
+                while self._line is not None and not self.task.done():
+                    # The server may learn of the end before it learns of the wait.
+                    await self._link.command("CLIENT", "UNBLOCK", self._line.id)
+                    await asyncio.wait([self.task], timeout=pause)
+                    pause *= 2
+        except (StoreError, TimeoutError):
             self.task.cancel()
         await asyncio.wait([self.task])
         return None if self.task.cancelled() else self.task.result()
