@@ -91,14 +91,15 @@ class Heartbeat:
         self._loop, self._nudge = asyncio.get_running_loop(), asyncio.Event()
         store = self._worker.store.clone()
         await self._open(store)
-        listener = asyncio.create_task(self._listen(store))
+        beside = [asyncio.create_task(self._listen(store)), asyncio.create_task(self._watch_leases())]
         try:
             while not self._ends():
                 delay = await self._pass(store)
                 await self._sleep(delay)
         finally:
-            listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await store.close()
 
     def _ends(self) -> bool:
@@ -113,7 +114,7 @@ class Heartbeat:
                 return
             except StoreUnavailable as error:
                 emit("renew.failed", logging.WARNING, worker=self._worker.id, jobs=0, error=str(error))
-                self._tell_lost_in_time()
+                self._tell_lost_in_time(self._settings.beat_ms)
                 await self._sleep(min(AFTER_FAILURE, self._settings.beat_ms / 1000))
 
     async def _sleep(self, delay: float) -> None:
@@ -138,6 +139,12 @@ class Heartbeat:
                 assert self._nudge is not None
                 self._nudge.set()
 
+    async def _watch_leases(self) -> None:
+        """A renewal may hang until the deadline of its call; handlers are told before the lease ends all the same."""
+        while True:
+            await asyncio.sleep(self._settings.beat_ms / 4_000)
+            self._tell_lost_in_time(self._settings.beat_ms // 2)
+
     async def _pass(self, store: Store) -> float:
         """One round; answers how many seconds to sleep until the next."""
         self._check_loop()
@@ -154,7 +161,7 @@ class Heartbeat:
             failed = True
             self._cancels = self._cancels or every
             emit("renew.failed", logging.WARNING, worker=self._worker.id, jobs=len(holds), error=str(error))
-            self._tell_lost_in_time()
+            self._tell_lost_in_time(self._settings.beat_ms)
         finally:
             self._put_down(holds)
         return min(AFTER_FAILURE, self._settings.beat_ms / 1000) if failed else self._next(self._worker.clock.now())
@@ -239,9 +246,9 @@ class Heartbeat:
         for hold in parked:
             self._worker.call_soon(_unpark, hold)
 
-    def _tell_lost_in_time(self) -> None:
-        """One beat before a lease that cannot be renewed ends, its handler is told."""
-        soon = self._worker.clock.now() + self._settings.beat_ms
+    def _tell_lost_in_time(self, margin: int) -> None:
+        """`margin` before a lease that cannot be renewed ends, its handler is told: one beat where that has failed."""
+        soon = self._worker.clock.now() + margin
         for hold in list(self._worker.desk.holds):
             if hold.job.due_at <= soon and hold.stop is None:
                 reason = "the store does not answer, and the lease is ending"
