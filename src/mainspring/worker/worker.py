@@ -20,6 +20,7 @@ from mainspring.core.records import WORKER, Record
 from mainspring.errors import DefinitionError, MainspringError, StoreError, UnknownTask
 from mainspring.events import emit
 from mainspring.gates import Gates
+from mainspring.snapshots import Snapshots
 from mainspring.stores.base import Store
 from mainspring.worker.executor import Executor
 from mainspring.worker.heartbeat import Heartbeat
@@ -325,11 +326,15 @@ class Worker:
         now = await store.time()
         self.clock.adjust(asked, self.clock.monotonic(), now)
         if now - self._shown_at >= SHOWN_FOR // 4 and self._status != "stopping":
-            self._shown_at = now
-            await self._show(store, now)
+            first, self._shown_at = not self._shown_at, now
+            await self._show(store, now, first)
 
-    async def _show(self, store: Store, now: int) -> None:
-        old = await store.read(WORKER, self.id) or Record(kind=WORKER, name=self.id)
+    async def _show(self, store: Store, now: int, first: bool) -> None:
+        old = await store.read(WORKER, self.id)
+        if old is None and not first:
+            # A store that lost its data has lost the tasks too, and others enqueue by their names.
+            await Snapshots(store, self.clock, self.tasks).publish(list(self.tasks.values()))
+        old = old or Record(kind=WORKER, name=self.id)
         stats = self.stats()
         value = {
             "status": stats.status,
