@@ -14,9 +14,6 @@ from mainspring.stores.redis.line import Line, Server, answers
 from mainspring.stores.redis.options import Tls
 from mainspring.stores.redis.settings import Address, Login, Settings
 
-_STAGGER = 0.25
-"""Seconds after which the next address of a host is tried beside the one before (RFC 8305)."""
-
 
 async def connect(address: Address, settings: Settings, login: Login | None = None) -> Line:
     """A line to `address`, logged in with `login` (the settings' own unless given).
@@ -49,15 +46,16 @@ async def connect(address: Address, settings: Settings, login: Login | None = No
 
 
 async def _dial(line: Line, settings: Settings) -> None:
+    # Without `happy_eyeballs_delay`: Python 3.11 leaks the socket of a race that is cancelled.
     loop, address = asyncio.get_running_loop(), line.address
     if address.path:
         await loop.create_unix_connection(lambda: line, address.path)
         return
     if settings.tls is None:
-        await loop.create_connection(lambda: line, address.host, address.port, happy_eyeballs_delay=_STAGGER)
+        await loop.create_connection(lambda: line, address.host, address.port)
         return
     context = _context(settings.tls)
-    await loop.create_connection(lambda: line, address.host, address.port, ssl=context, happy_eyeballs_delay=_STAGGER)
+    await loop.create_connection(lambda: line, address.host, address.port, ssl=context)
 
 
 def _context(tls: Tls) -> ssl.SSLContext:
