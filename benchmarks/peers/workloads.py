@@ -16,6 +16,9 @@ Measured = dict[str, float | None]
 SETTLE = 0.4
 """Seconds after the last handler in which results and acknowledgements reach the server."""
 
+IN_THE_MIDDLE = 0.25
+"""Seconds after a wave of half-second jobs at which the worker is killed: none of them is just being acknowledged."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -23,7 +26,7 @@ class Sizes:
     bulk: int = 20_000
     concurrent: int = 5_000
     drain: int = 20_000
-    drain_seconds: float = 8.0
+    drain_seconds: float = 5.0
     """A drain ends after so long, and its rate is that of what ran."""
     naps: int = 2_000
     stamps: int = 100
@@ -167,6 +170,7 @@ def recovery(stand: Stand, sizes: Sizes, _: Measured) -> Measured:
     with stand.worker(20) as worker:
         if not wait_for(lambda: ended() >= jobs * 0.3, 60, worker):
             raise Failed(f"{ended()} of {jobs} jobs ended in 60 s")
+        time.sleep(IN_THE_MIDDLE)
         kill(worker)
     begun = time.monotonic()
     with stand.worker(20) as second:
