@@ -20,6 +20,7 @@ from tests.conformance.model import ModelStore
 from tests.servers import namespaces
 from tests.servers.binaries import needs
 from tests.servers.shared import shared, shared_cluster
+from tests.stores.redis.audit import audit
 
 Clock = Callable[[], int]
 
@@ -37,6 +38,8 @@ class Subject:
     """A caller's own open transaction, for `within`; it commits at the end of the block, an exception rolls it back."""
     drop: Callable[[Path], None] = lambda folder: None
     """Removes what the store of that folder has left outside of the folder."""
+    audit: Callable[[Path], object] = lambda folder: None
+    """Fails where what is stored does not fit together."""
     marks: list[pytest.MarkDecorator] = field(default_factory=list)
     """What its tests need: a server, for example."""
 
@@ -103,7 +106,10 @@ def _on_server(name: str, kind: str) -> Subject:
     def drop(folder: Path) -> None:
         namespaces.drop(shared(kind).url, namespaces.name_for(folder))
 
-    return Subject(name, make, snapshot, drop=drop, marks=needs(kind))
+    def audited(folder: Path) -> object:
+        return audit(shared(kind).url, namespaces.name_for(folder))
+
+    return Subject(name, make, snapshot, drop=drop, audit=audited, marks=needs(kind))
 
 
 def _in_cluster() -> Subject:
@@ -116,10 +122,13 @@ def _in_cluster() -> Subject:
     def drop(folder: Path) -> None:
         namespaces.drop(node(folder), namespaces.name_for(folder))
 
+    def audited(folder: Path) -> object:
+        return audit(node(folder), namespaces.name_for(folder))
+
     def node(folder: Path) -> str:
         return shared_cluster().owner(f"{{{namespaces.name_for(folder)}}}").url
 
-    return Subject("cluster", make, snapshot, drop=drop, marks=needs("valkey8"))
+    return Subject("cluster", make, snapshot, drop=drop, audit=audited, marks=needs("valkey8"))
 
 
 SERVERS = (_on_server("redis7", "redis7"), _on_server("valkey8", "valkey8"), _on_server("redis62", "redis62"))

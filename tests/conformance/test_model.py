@@ -119,7 +119,9 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if sys.exc_info()[0] is None:  # else a history that failed already says more
+                self.subject.audit(self.folder)
                 self.world.drain()
+                self.subject.audit(self.folder)
         finally:
             self.world.close()
             self.subject.drop(self.folder)
