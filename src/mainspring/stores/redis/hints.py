@@ -29,6 +29,7 @@ class Hints:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._lanes: dict[str, Mapping[str, int | None]] = {}
+        self._waiting: set[_Waiting] = set()
         self._ending: set[asyncio.Task[None]] = set()
 
     def claimed(self, queue: str, tasks: Mapping[str, int | None]) -> None:
@@ -45,11 +46,23 @@ class Hints:
     async def wait(self, names: Sequence[str], timeout: float) -> bool:
         """Sleep until one of `names` is woken, or `timeout` seconds are over."""
         waiting = _Waiting(self._link, self._keys(names), max(timeout, SHORTEST))
+        self._waiting.add(waiting)
         try:
-            return await asyncio.shield(waiting.task) is not None
-        except asyncio.CancelledError:
-            self._end(waiting)
-            raise
+            await asyncio.wait([waiting.task, waiting.told], return_when=asyncio.FIRST_COMPLETED)
+            token = waiting.task.result() if waiting.task.done() else None
+            if token is not None:
+                self._share(token[0].decode())
+            return token is not None or waiting.told.done()
+        finally:
+            self._waiting.discard(waiting)
+            if not waiting.task.done():
+                self._end(waiting)
+
+    def _share(self, key: str) -> None:
+        """Tell the others who wait here for the same: one token is for one store, however many wait in it."""
+        for waiting in self._waiting:
+            if key in waiting.keys and not waiting.told.done():
+                waiting.told.set_result(None)
 
     def _end(self, waiting: _Waiting) -> None:
         """Have a wait that was cancelled end on the server too, without losing the token it may have got."""
@@ -88,6 +101,9 @@ class _Waiting:
     def __init__(self, link: Link, keys: list[str], seconds: float) -> None:
         self._link = link
         self._line: Line | None = None
+        self.keys = keys
+        self.told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when another wait of this store got a token of these keys."""
         self.task = asyncio.create_task(self._block(keys, seconds), name="mainspring-wait")
 
     async def _block(self, keys: list[str], seconds: float) -> list[bytes] | None:

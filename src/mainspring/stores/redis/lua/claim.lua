@@ -74,14 +74,17 @@ local function cap_of(task)
 end
 
 -- How many of a task may still be taken, 0 where it is not named, closed or full.
-local free = {}
+local free, full = {}, {}
 local function room_of(task)
   local left = free[task]
   if not left then
     left = cap_of(task) or 0
     if left > 0 and left < math.huge then
       left = math.max(0, left - redis.call('ZCOUNT', NS .. ':held:' .. task, after_now, '+inf'))
-      if left == 0 then first_end(NS .. ':held:' .. task) end
+      if left == 0 then
+        first_end(NS .. ':held:' .. task)
+        full[task] = true
+      end
     end
     local ends = left > 0 and closed['task:' .. task]
     if ends then
@@ -108,7 +111,10 @@ local function choose(id, task)
   chosen[#chosen + 1] = id
   room = room - 1
   free[task] = free[task] - 1
-  if free[task] == 0 then first_end(NS .. ':held:' .. task) end
+  if free[task] == 0 then
+    first_end(NS .. ':held:' .. task)
+    full[task] = true
+  end
 end
 
 local offset = 0
@@ -163,6 +169,10 @@ for _, priority in ipairs(priorities) do
   until found or #tasks < 2 * LANES
 end
 first_end(run)
+for task in pairs(full) do
+  redis.call('SADD', NS .. ':full:' .. task, queue)
+  redis.call('PEXPIRE', NS .. ':full:' .. task, HINT_MS)
+end
 if #chosen == 0 then
   if room <= 0 and not queue_bound then next_due = now end
   return answer({})

@@ -12,6 +12,8 @@
 -- and is counted in the hash {ns}:counts, field <state>/<kind>; <kind> is <queue>/<task>/<keyed>/<origin>. The / stands
 -- for byte 31, which is in no name.
 --
+-- {ns}:full:<task> holds the queues in which a claim found the task's cap reached: who frees a slot wakes one there.
+--
 -- Index writes are gathered and made at the end, one command per index: `flush`. The keys are made from the namespace,
 -- which is KEYS[1] and a hash tag, so that all of them are in the slot of KEYS[1].
 --
@@ -62,7 +64,7 @@ local function kind_of(name)
 end
 
 -- What is to be written to the indexes: key -> arguments of one ZADD or ZREM.
-local added, removed, counted, lanes, woken = {}, {}, {}, {}, {}
+local added, removed, counted, lanes, woken, freed = {}, {}, {}, {}, {}, {}
 
 local function put(key, score, id)
   local list = added[key]
@@ -118,6 +120,7 @@ local function leave(id, kind, state, priority, expires)
   elseif state == RUNNING then
     take(kind.run, id)
     take(kind.held, id)
+    freed[kind.task] = true
   elseif state ~= PAUSED and expires ~= NONE then
     take(NS .. ':expiry', id)
   end
@@ -157,6 +160,15 @@ local function flush()
   for field, number in pairs(counted) do
     if number ~= 0 and redis.call('HINCRBY', NS .. ':counts', field, number) <= 0 then
       redis.call('HDEL', NS .. ':counts', field)
+    end
+  end
+  for task in pairs(freed) do
+    local waiting = redis.call('SMEMBERS', NS .. ':full:' .. task)
+    if #waiting > 0 then
+      redis.call('DEL', NS .. ':full:' .. task)
+      for _, queue in ipairs(waiting) do
+        woken[queue .. '/' .. task] = true
+      end
     end
   end
   for name in pairs(woken) do
