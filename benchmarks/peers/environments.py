@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import mainspring
 from benchmarks.peers.systems import System
 
 STAMP = "peers.txt"
@@ -50,8 +51,9 @@ class Environment:
 def environment(system: System, folder: Path) -> Environment:
     """The environment of a system, made now if it is not there. Raises `Absent`."""
     if not system.packages:
-        names = ["mainspring", "redis", "hiredis"] if system.queue else ["redis", "hiredis"]
-        return Environment(system, Path(sys.executable), _versions(Path(sys.executable), names))
+        versions = _versions(Path(sys.executable), ["redis", "hiredis"])
+        ours = {"mainspring": mainspring.__version__} if system.queue else {}
+        return Environment(system, Path(sys.executable), ours | versions)
     home = folder / system.environment
     python = home / "bin" / "python"
     if not _made(home, system):

@@ -35,7 +35,9 @@ def _cell(results: Results, distance: str, system: System, row: Row, best: float
     value = results.median(distance, system.name, row.name)
     if value is None:
         failed = any(key[:2] == (distance, system.name) and row.name.startswith(key[2]) for key in results.failures)
-        return "failed" if failed else NOTHING
+        if failed:
+            return "failed"
+        return row.nothing if results.has_none(distance, system.name, row.name) else NOTHING
     shown = f"{value:,.{row.digits}f}"
     return f"**{shown}**" if row.compared and system.queue and value == best else shown
 

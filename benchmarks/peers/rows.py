@@ -11,6 +11,8 @@ class Row:
     title: str
     more_is_better: bool = False
     digits: int = 0
+    nothing: str = "–"
+    """What stands where a system has no number."""
     compared: bool = True
     """False for a row that says how something was measured: it has no best and no ratio."""
 
@@ -18,7 +20,7 @@ class Row:
 RATES = (
     Row("single", "enqueue one by one, awaited, jobs/s", True),
     Row("concurrent", "enqueue, 100 calls at once, jobs/s", True),
-    Row("bulk", "bulk enqueue by 1,000, jobs/s (– = it has none)", True),
+    Row("bulk", "bulk enqueue by 1,000, jobs/s", True, nothing="it has none"),
     Row("drain-10", "drain no-op jobs, 1 process, concurrency 10, jobs/s", True),
     Row("drain-100", "drain no-op jobs, 1 process, concurrency 100, jobs/s", True),
     Row("drain-2", "drain no-op jobs, 2 processes, concurrency 10 each, jobs/s", True),
@@ -47,7 +49,13 @@ COSTS = (
     Row("bytes", "bytes in the server per queued job (input of 100 bytes)"),
 )
 RECOVERY = (
-    Row("recovery", "200 jobs of 0.5 s, worker killed in the middle, new one at once: s until all are done", digits=1),
+    Row(
+        "recovery",
+        "200 jobs of 0.5 s, worker killed in the middle, new one at once: s until all are done",
+        False,
+        1,
+        "never",
+    ),
     Row("recovery-lost", "… jobs not done within 120 s"),
     Row("recovery-doubled", "… jobs done twice"),
 )

@@ -37,7 +37,7 @@ class Sizes:
     recovery_seconds: float = 120.0
 
 
-QUICK = Sizes(600, 4_000, 1_500, 6_000, 4.0, 600, 40, 2.0, 5.0, 2_000, 100, 120.0)
+QUICK = Sizes(600, 4_000, 1_500, 6_000, 4.0, 600, 40, 2.0, 5.0, 2_000)
 MOST_LOAD = 1_000.0
 """Jobs per second at half load, at most: one process of each client can send that."""
 
