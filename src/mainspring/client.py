@@ -63,7 +63,7 @@ class Client:
         )
         self._hub = Hub(store, clock)
         self._life: AsyncGenerator[None, None] | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
         self._measured_at = 0
         self._waking: asyncio.Task[None] | None = None
 
@@ -71,13 +71,19 @@ class Client:
 
     async def open(self) -> Client:
         """Connect. Twice is once; every other method does it on first use."""
-        async with self._opening:
-            if self._life is None:
-                await self.store.open()
-                self._life = self._live()
-                await anext(self._life)
-                await self._measure()
+        # Not under a lock: that would let ten thousand first callers go on one by one, each in a batch of its own.
+        while self._life is None:
+            if self._opening is None or self._opening.done():
+                self._opening = asyncio.create_task(self._open(), name="mainspring-open")
+            await asyncio.wait([self._opening])
+            self._opening.result()
         return self
+
+    async def _open(self) -> None:
+        await self.store.open()
+        self._life = self._live()
+        await anext(self._life)
+        await self._measure()
 
     async def close(self) -> None:
         """Finish what was handed in, and let go of the store. Twice is once; a later call opens it again."""

@@ -24,7 +24,7 @@ FIXED = ("meta", "seq", "counts", "expiry", "rec-expiry", "events")
 """Keys of which there is one in each namespace."""
 INDEXES = ("idx", "due", "ready", "priorities", "run", "held", "expiry", "rec-names", "rec-due", "rec-expiry", "counts")
 """Families of keys that follow from rows and records."""
-PASSING = ("hint", "followed", "events")
+PASSING = ("hint", "full", "followed", "events")
 """Families that nobody owns: each key ends by itself."""
 MOST_EVENTS = 2_200
 """Entries in the stream at most: about 2,000."""

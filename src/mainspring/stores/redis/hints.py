@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from mainspring.errors import StoreError, StoreFull
 from mainspring.stores.redis.line import Line
@@ -48,7 +49,8 @@ class Hints:
         waiting = _Waiting(self._link, self._keys(names), max(timeout, SHORTEST))
         self._waiting.add(waiting)
         try:
-            await asyncio.wait([waiting.task, waiting.told], return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[Any]] = [waiting.task, waiting.told]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             token = waiting.task.result() if waiting.task.done() else None
             if token is not None:
                 self._share(token[0].decode())
