@@ -131,11 +131,18 @@ def _in_cluster() -> Subject:
     return Subject("cluster", make, snapshot, drop=drop, audit=audited, marks=needs("valkey8"))
 
 
-SERVERS = (_on_server("redis7", "redis7"), _on_server("valkey8", "valkey8"), _on_server("redis62", "redis62"))
+SERVERS = REDIS7, VALKEY8, REDIS62 = tuple(_on_server(kind, kind) for kind in ("redis7", "valkey8", "redis62"))
 CLUSTER = _in_cluster()
 SUBJECTS = (MODEL, MEMORY, FILE, *SERVERS, CLUSTER)
+SLOW = (REDIS62, CLUSTER)
+"""Left to the slow tests: 11 seconds each on two cores, for what the two before them have mostly shown."""
 
-EVERY = [pytest.param(subject, id=subject.name, marks=subject.marks) for subject in SUBJECTS]
+
+def _marks(subject: Subject) -> list[pytest.MarkDecorator]:
+    return [*subject.marks, pytest.mark.slow] if subject in SLOW else list(subject.marks)
+
+
+EVERY = [pytest.param(subject, id=subject.name, marks=_marks(subject)) for subject in SUBJECTS]
 on_real_stores = pytest.mark.parametrize(
     "subject", [each for each in EVERY if each.values[0] is not MODEL], indirect=True
 )
