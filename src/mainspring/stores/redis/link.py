@@ -74,6 +74,11 @@ class Link:
             await line.close()
         await asyncio.sleep(0)  # a connection that was given up in the making closes its socket in the next turn
 
+    def check_open(self) -> None:
+        """Raise `StoreUnavailable` where `open` was not called yet, or `close` was."""
+        if not self._open:
+            raise failures.not_open(self.settings)
+
     @property
     def server(self) -> Server:
         """What the server says that it is, at the last connection. Raises `StoreUnavailable` before there was one."""

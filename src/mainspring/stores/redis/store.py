@@ -28,6 +28,7 @@ from mainspring.stores.base import (
 from mainspring.stores.redis import events as event_stream
 from mainspring.stores.redis import find as finding
 from mainspring.stores.redis import scripts
+from mainspring.stores.redis.clock import ServerClock
 from mainspring.stores.redis.facts import gather
 from mainspring.stores.redis.hints import Hints
 from mainspring.stores.redis.link import Link
@@ -53,6 +54,7 @@ class RedisStore(Store):
         self._time = time
         self._link = Link(self._settings)
         self._hints = Hints(self._link)
+        self._clock = ServerClock()
         self._followed = False
         self._named: tuple[Mapping[str, int | None], str] = ({}, "\n")
 
@@ -78,8 +80,10 @@ class RedisStore(Store):
         return RedisStore(self.url, self._time)
 
     async def time(self) -> int:
-        seconds, micros = await self._link.command("TIME")
-        return int(seconds) * 1_000 + int(micros) // 1_000 if self._time is None else self._time()
+        if self._time is None:
+            return await self._clock.now(self._link)
+        self._link.check_open()
+        return self._time()
 
     # -- jobs --------------------------------------------------------------------------------------------------
 
