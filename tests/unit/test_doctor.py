@@ -15,8 +15,8 @@ GOOD_REDIS: dict[str, str | int | float] = {
     "store": "redis", "server": "valkey 8.1.0", "mode": "standalone", "namespace": "mainspring", "allow-oom": 1,
     "schema": 1, "maxmemory": GB, "maxmemory-policy": "noeviction", "used-memory": GB // 10, "evicted": 0, "aof": 1,
     "last-snapshot": "ok", "last-aof-write": "ok", "role": "master", "replicas": 0, "clients": 10, "maxclients": 10_000,
-    "save": "", "appendfsync": "everysec", "min-replicas-to-write": 0, "timeout": 0, "scripts": 12, "ping-ms": 0.1,
-    "ping-worst-ms": 0.3,
+    "save": "", "appendfsync": "everysec", "min-replicas-to-write": 0, "timeout": 0, "clock-offset": 0, "scripts": 12,
+    "ping-ms": 0.1, "ping-worst-ms": 0.3,
 }  # fmt: skip
 GOOD_SQLITE: dict[str, str | int | float] = {
     "store": "sqlite", "library": "3.45.0", "journal-mode": "wal", "synchronous": "normal", "schema": 1,
@@ -77,6 +77,7 @@ def test_a_good_server_and_a_good_file_are_fine() -> None:
         ({"server": "redis 6.2.14", "allow_oom": 0}, "version", NOTE, "refuses settles"),
         ({"server": "redis 7.0.15"}, "version", NOTE, "no longer mend"),
         ({"server": "redis 7.4.0"}, "version", OK, "7.4.0"),
+        ({"clock_offset": -90_000}, "clock of the server", NOTE, "-90,000 ms"),
         ({"clients": 9_000}, "connections", WARNING, "9000 of 10000"),
         ({"timeout": 300}, "timeout", NOTE, "300 s"),
         ({"ping_ms": 12.5}, "latency", NOTE, "12.5 ms"),

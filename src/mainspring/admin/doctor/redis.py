@@ -21,6 +21,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
     yield from _persistence(facts)
     yield from _failed_saves(facts)
     yield from _replication(facts)
+    yield from _stepped_clock(facts)
     yield from _version(facts)
     yield from _connections(facts)
     yield from _latency(facts)
@@ -137,6 +138,13 @@ def _replication(facts: Facts) -> Iterator[Finding]:
         yield note("replicas", f"{replicas} connected, min-replicas-to-write 0", "1", advice)
     elif replicas:
         yield ok("replicas", f"{replicas} connected" + ("" if least is None else f", min-replicas-to-write {least}"))
+
+
+def _stepped_clock(facts: Facts) -> Iterator[Finding]:
+    offset = number(facts, "clock-offset")
+    if offset:
+        found = f"the server's clock stepped: the time of the namespace is {offset:+,} ms off, and on its way back"
+        yield note("clock of the server", found, "0", "set the server's clock by NTP; nothing else is to be done")
 
 
 def _version(facts: Facts) -> Iterator[Finding]:

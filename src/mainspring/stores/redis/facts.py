@@ -41,7 +41,7 @@ async def gather(link: Link) -> list[Fact]:
         Fact("mode", link.settings.kind),
         Fact("namespace", link.settings.namespace),
         Fact("allow-oom", link.server.flags),
-        await _schema(link),
+        *await _meta(link),
         *await _info(link),
         *[await _setting(link, name) for name in _CONFIG],
         await _scripts(link),
@@ -65,9 +65,13 @@ def _reason(command: tuple[Argument, ...], error: StoreError) -> str:
     return f"the server refused {' '.join(map(str, command[:2]))}: {told}"
 
 
-async def _schema(link: Link) -> Fact:
-    stored, why = await _ask(link, "HGET", f"{link.namespace}:meta", "schema")
-    return Fact("schema", None if stored is None else int(stored), why)
+async def _meta(link: Link) -> list[Fact]:
+    stored, why = await _ask(link, "HMGET", f"{link.namespace}:meta", "schema", "offset")
+    schema, offset = stored or (None, None)
+    return [
+        Fact("schema", None if schema is None else int(schema), why or ("" if schema else "the namespace has none")),
+        Fact("clock-offset", None if why else int(offset or 0), why),
+    ]
 
 
 async def _info(link: Link) -> list[Fact]:
