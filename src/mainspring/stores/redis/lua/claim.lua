@@ -105,7 +105,7 @@ end
 
 -- -- choosing --------------------------------------------------------------------------------------------------
 
-local chosen, rows = {}, {} -- ids in order, and the rows of those that have been read
+local chosen = {} -- ids, in order
 
 local function choose(id, task)
   chosen[#chosen + 1] = id
@@ -149,10 +149,10 @@ for _, priority in ipairs(priorities) do
     offset = offset + LANES
   until #tasks < LANES or room <= 0
   -- The first lane to come, of those that are named and open.
+  local found = room <= 0 and not queue_bound
   offset = 0
-  repeat
+  while not found do
     local tasks = redis.call('ZRANGEBYSCORE', ready, after_now, '+inf', 'WITHSCORES', 'LIMIT', offset, LANES)
-    local found = false
     for n = 1, #tasks, 2 do
       if cap_of(tasks[n]) then
         local due, ends = tonumber(tasks[n + 1]), closed['task:' .. tasks[n]]
@@ -166,15 +166,17 @@ for _, priority in ipairs(priorities) do
       end
     end
     offset = offset + LANES
-  until found or #tasks < 2 * LANES
+    found = found or #tasks < 2 * LANES
+  end
 end
-first_end(run)
+local cut = room <= 0 and not queue_bound -- there may be more: no need to know when to look again
+if not cut then first_end(run) end
 for task in pairs(full) do
   redis.call('SADD', NS .. ':full:' .. task, queue)
   redis.call('PEXPIRE', NS .. ':full:' .. task, HINT_MS)
 end
 if #chosen == 0 then
-  if room <= 0 and not queue_bound then next_due = now end
+  if cut then next_due = now end
   return answer({})
 end
 
@@ -223,14 +225,14 @@ for _, place in pairs(lanes) do
     spent[#spent + 1] = NS .. ':hint:' .. queue .. '/' .. place[2]
   end
 end
-spent[#spent + 1] = NS .. ':hint:' .. queue
-redis.call('DEL', unpack(spent))
+if not cut then spent[#spent + 1] = NS .. ':hint:' .. queue end
+if #spent > 0 then redis.call('DEL', unpack(spent)) end
 see(till)
-if room <= 0 and not queue_bound then
+if cut then
   next_due = now
   -- Every slot is filled, so the next look is somebody else's: pass the hint on, for what is due or else comes first.
   local first, task = math.huge, nil
-  for _, priority in ipairs(redis.call('ZREVRANGE', NS .. ':priorities:' .. queue, 0, -1)) do
+  for _, priority in ipairs(priorities) do
     local ready = redis.call('ZRANGE', NS .. ':ready:' .. queue .. ':' .. priority, 0, LANES - 1, 'WITHSCORES')
     for n = 1, #ready, 2 do
       local due = tonumber(ready[n + 1])
