@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -25,6 +26,8 @@ class Run:
         self.rounds = rounds
         self.sizes = sizes
         self._bench = bench
+        self.loads = list[float]()
+        """The load of the machine before each measurement: on a busy one, rates are low and ratios blur."""
 
     def measure(self, workload: str, distance: str) -> None:
         """All rounds of one workload, so that what a row compares was measured within minutes."""
@@ -42,6 +45,7 @@ class Run:
         name = environment.system.name
         before = self.results.of(distance, name)
         begun = time.monotonic()
+        self.loads.append(os.getloadavg()[0])
         try:
             with Stand(self._bench, environment, distance == FAR) as stand:
                 found = WORKLOADS[workload](stand, self.sizes, before)

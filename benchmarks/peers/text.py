@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import statistics
 from pathlib import Path
 
 from benchmarks.peers import page
@@ -21,7 +22,8 @@ workloads in the same run on the same machine, one after the other in an order t
 wrote. Ratios within a run can be trusted more than absolute numbers. **Bold** is the best of a row; *ratio* is how many
 times better we are than the best of the others, and a row that we lose says so.
 
-Measured on {date}: {machine}, {server} (nothing on disk), Python {python}; {rounds}.
+Measured on {date}: {machine}, {server} (nothing on disk), Python {python}; {rounds}. Load of the machine: {load:.1f}
+in the middle, of which about 1.5 are the measurement itself; the more, the lower the rates and the less a ratio says.
 
 ## Without network latency
 
@@ -67,6 +69,7 @@ def document(run: Run, server: str, absent: dict[str, str]) -> str:
         server=server,
         python=platform.python_version(),
         rounds=f"medians of {run.rounds}" if run.rounds > 1 else "one round",
+        load=statistics.median(run.loads) if run.loads else 0.0,
         near=page.table(run.results, NEAR, systems, RATES),
         far_title=f"## With a round trip of {ROUND_TRIP_MS:g} ms to the server\n" if far else "",
         far=far,
