@@ -92,7 +92,7 @@ async def find(link: Link, query: Query) -> Page:
         rows = await link.call(FIND, "oldest" if query.oldest_first else "newest", after, most, *flat)
         for place, id, row in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
             after = str(place)
-            if fits(job := read_job(id.decode(), row), query):
+            if row is not None and fits(job := read_job(id.decode(), row), query):
                 found.append((after, job))
         if len(rows) < 3 * most:
             break

@@ -105,10 +105,25 @@ end
 
 -- -- choosing --------------------------------------------------------------------------------------------------
 
-local chosen = {} -- ids, in order
+local chosen = {} -- in order, per job three: id, row, input
 
-local function choose(id, task)
-  chosen[#chosen + 1] = id
+-- Choose a job. Where its row is missing (evicted, deleted by hand) forget it, so that it stops nobody else: false.
+local function choose(id, task, index)
+  local row, input
+  if budget > 0 then
+    local found = redis.call('HMGET', job_key(id), 'j', 'i')
+    row, input = found[1], found[2]
+    if input then budget = budget - #input end
+  else
+    row, input = redis.call('HGET', job_key(id), 'j'), false
+  end
+  if not row then
+    take(index, id)
+    take(NS .. ':idx:' .. queue .. ':' .. task .. ':live', id)
+    return
+  end
+  local size = #chosen
+  chosen[size + 1], chosen[size + 2], chosen[size + 3] = id, row, input
   room = room - 1
   free[task] = free[task] - 1
   if free[task] == 0 then
@@ -121,8 +136,13 @@ local offset = 0
 while room > 0 do
   local ids = redis.call('ZRANGEBYSCORE', run, '-inf', now, 'LIMIT', offset, LANES)
   for _, id in ipairs(ids) do
-    local task = task_of(redis.call('HGET', job_key(id), 'j'))
-    if room_of(task) > 0 then choose(id, task) end
+    local row = redis.call('HGET', job_key(id), 'j')
+    if not row then
+      take(run, id)
+    else
+      local task = task_of(row)
+      if room_of(task) > 0 then choose(id, task, run) end
+    end
   end
   if #ids < LANES then break end
   offset = offset + LANES
@@ -140,7 +160,7 @@ for _, priority in ipairs(priorities) do
       if most > 0 then
         local lane = NS .. ':due:' .. queue .. ':' .. task .. ':' .. priority
         for _, id in ipairs(redis.call('ZRANGEBYSCORE', lane, '-inf', now, 'LIMIT', 0, most)) do
-          choose(id, task)
+          choose(id, task, lane)
         end
         lanes[lane] = { queue, task, priority }
       end
@@ -176,6 +196,7 @@ for task in pairs(full) do
   redis.call('PEXPIRE', NS .. ':full:' .. task, HINT_MS)
 end
 if #chosen == 0 then
+  if next(removed) then flush() end
   if cut then next_due = now end
   return answer({})
 end
@@ -184,16 +205,8 @@ end
 
 local taken = { 0, 0 }
 local score = text(till)
-for n, id in ipairs(chosen) do
-  local key = job_key(id)
-  local row, input
-  if budget > 0 then
-    local found = redis.call('HMGET', key, 'j', 'i')
-    row, input = found[1], found[2]
-    if input then budget = budget - #input end
-  else
-    row, input = redis.call('HGET', key, 'j'), false
-  end
+for n = 1, #chosen, 3 do
+  local id, row = chosen[n], chosen[n + 1]
   local place, version, claims, started, _, _, last_worker, _, at = struct.unpack(CLAIMED, row)
   local state, _, rest = struct.unpack(HEAD, row, at)
   local priority, _, _, _, name = struct.unpack(REST, row, rest)
@@ -205,11 +218,11 @@ for n, id in ipairs(chosen) do
   end
   row = struct.pack(CLAIMED, place, version + 1, claims + 1, now, started, token, worker, last_worker)
     .. struct.pack(HEAD, RUNNING, till) .. string.sub(row, rest)
-  redis.call('HSET', key, 'j', row)
+  redis.call('HSET', job_key(id), 'j', row)
   put(kind.run, score, id)
   put(kind.held, score, id)
   local size = #taken
-  taken[size + 1], taken[size + 2], taken[size + 3] = id, row, input
+  taken[size + 1], taken[size + 2], taken[size + 3] = id, row, chosen[n + 2]
 end
 flush()
 

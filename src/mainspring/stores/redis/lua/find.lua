@@ -4,7 +4,7 @@
 -- KEYS  1: {ns}
 -- ARGV  1: 'oldest' or 'newest' first  2: place after which to begin, or ''  3: how many rows
 --       then per source three: queue, task, class (live, running, paused, completed, failed, dead, cancelled)
--- Answers, per row three: place, id, row; fewer rows than asked for: there are no more.
+-- Answers, per row three: place, id, row (nil where it is missing: evicted, or deleted by hand); fewer rows than asked for: there are no more.
 -- Cost  per source one command, per row one; the caller keeps rows times sources within bounds.
 
 local oldest, after, most = ARGV[1] == 'oldest', ARGV[2], tonumber(ARGV[3])

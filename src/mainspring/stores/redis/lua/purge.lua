@@ -11,10 +11,14 @@ local now, limit = ARGV[1], ARGV[2]
 local gone = 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', NS .. ':expiry', '-inf', now, 'LIMIT', 0, limit)) do
   local row = redis.call('HGET', job_key(id), 'j')
-  local _, _, _, _, _, _, _, _, at = struct.unpack(CLAIMED, row)
-  local state, _, rest = struct.unpack(HEAD, row, at)
-  local priority, expires, _, _, name = struct.unpack(REST, row, rest)
-  leave(id, kind_of(name), state, priority, expires)
+  if row then
+    local _, _, _, _, _, _, _, _, at = struct.unpack(CLAIMED, row)
+    local state, _, rest = struct.unpack(HEAD, row, at)
+    local priority, expires, _, _, name = struct.unpack(REST, row, rest)
+    leave(id, kind_of(name), state, priority, expires)
+  else
+    take(NS .. ':expiry', id) -- evicted, or deleted by hand
+  end
   erase(id)
   gone = gone + 1
 end
