@@ -38,6 +38,7 @@ class System:
 
 SYSTEMS = (
     System(OURS, (), "all defaults: results, history of runs, 15 s leases with heartbeats"),
+    System("bare", (), "a SET of 300 bytes by redis-py, awaited; no queue", queue=False),
     System(
         "taskiq-list",
         ("taskiq", "taskiq-redis", "hiredis"),
@@ -77,9 +78,8 @@ SYSTEMS = (
     ),
     System("pydocket", ("pydocket", "hiredis"), "defaults of its command: results 15 min", 0.2),
     System("ardiq", ("ardiq",), "defaults: results 5 min; worker loop and client in Rust", 0.5, python=(3, 12)),
-    System("bare", (), "a SET of 300 bytes by redis-py, awaited; no queue", queue=False),
 )
-"""Ours first. The order of a run alternates."""
+"""Ours first, the yardstick beside it. The order of a run alternates."""
 
 
 def named(names: str | None) -> list[System]:
