@@ -108,6 +108,15 @@ def lost(settings: Settings, error: Broken) -> StoreUnavailable:
     )
 
 
+def too_few_replicas(settings: Settings, replicas: int | Exception) -> StoreUnavailable:
+    """For a write that the master has, and fewer replicas than were asked for."""
+    have = told(replicas) if isinstance(replicas, Exception) else f"{replicas} of {settings.replicas} have it"
+    return StoreUnavailable(
+        f"{settings.shown}: written on the master, but not on as many replicas as ?replicas= asks for ({have}). "
+        "A failover now may lose it. Look at the replicas, then repeat the call, or ask for fewer."
+    )
+
+
 def not_open(settings: Settings) -> StoreUnavailable:
     return StoreUnavailable(f"{settings.shown}: the store is not open. Expected open() before any call; it was closed?")
 

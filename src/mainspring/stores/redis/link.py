@@ -18,7 +18,7 @@ from mainspring.stores.redis import failures
 from mainspring.stores.redis.connecting import connect
 from mainspring.stores.redis.failures import ELSEWHERE, HARMLESS, Broken, Misplaced, Refusal
 from mainspring.stores.redis.line import Argument, Line, Server, answers
-from mainspring.stores.redis.scripts import Script
+from mainspring.stores.redis.scripts import Script, Text
 from mainspring.stores.redis.settings import Settings
 from mainspring.stores.redis.topology import Topology
 
@@ -118,21 +118,52 @@ class Link:
 
     async def call(self, script: Script, *args: Argument) -> Any:
         """The reply of a script, with `{namespace}` as its only key. It is loaded where the server lacks it."""
+        return await self._carry(lambda line: self._run(line, script, args))
 
-        async def attempt(line: Line) -> Any:
-            text = script.flagged if line.server.flags else script.plain
-            command = ("EVALSHA", text.sha1, 1, self.namespace, *args)
-            try:
-                return await line.send(*command)
-            except Refusal as error:
-                if error.code != "NOSCRIPT":
-                    raise
-            loaded, reply = await answers(line.send_many([("SCRIPT", "LOAD", text.source), command]))
+    async def write(self, script: Script, *args: Argument) -> Any:
+        """As `call`, answered when as many replicas as the settings ask for have it too.
+
+        Raises `StoreUnavailable` where they do not say so in time: the master has it, a failover may lose it.
+        """
+        if not self.settings.replicas:
+            return await self.call(script, *args)
+        patience = round(self.settings.timeout * 1_000 / 2)
+        wait = ("WAIT", self.settings.replicas, patience)
+
+        async def attempt(line: Line) -> tuple[Any, Any]:
+            command = self._command(line, script, args)
+            reply, replicas = await answers(line.send_many([command, wait]))
+            if isinstance(reply, Refusal) and reply.code == "NOSCRIPT":
+                load = ("SCRIPT", "LOAD", self._text(line, script).source)
+                _, reply, replicas = await answers(line.send_many([load, command, wait]))
             if isinstance(reply, Exception):
-                raise loaded if isinstance(loaded, Refusal) else reply
-            return reply
+                raise reply
+            return reply, replicas
 
-        return await self._carry(attempt)
+        reply, replicas = await self._carry(attempt)
+        if isinstance(replicas, Exception) or replicas < self.settings.replicas:
+            raise failures.too_few_replicas(self.settings, replicas)
+        return reply
+
+    async def _run(self, line: Line, script: Script, args: tuple[Argument, ...]) -> Any:
+        command = self._command(line, script, args)
+        try:
+            return await line.send(*command)
+        except Refusal as error:
+            if error.code != "NOSCRIPT":
+                raise
+        load = ("SCRIPT", "LOAD", self._text(line, script).source)
+        loaded, reply = await answers(line.send_many([load, command]))
+        if isinstance(reply, Exception):
+            raise loaded if isinstance(loaded, Refusal) else reply
+        return reply
+
+    def _command(self, line: Line, script: Script, args: tuple[Argument, ...]) -> tuple[Argument, ...]:
+        return ("EVALSHA", self._text(line, script).sha1, 1, self.namespace, *args)
+
+    @staticmethod
+    def _text(line: Line, script: Script) -> Text:
+        return script.flagged if line.server.flags else script.plain
 
     @asynccontextmanager
     async def blocking(self) -> AsyncIterator[Line]:

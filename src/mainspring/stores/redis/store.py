@@ -92,7 +92,7 @@ class RedisStore(Store):
         if not jobs:
             return []
         args = [value for job in jobs for value in new_row(job)]
-        answers = await self._link.call(scripts.ADD, *args)
+        answers = await self._link.write(scripts.ADD, *args)
         inserted: dict[str, Job] = {}
         rows = []
         for job, answer in zip(jobs, answers, strict=True):
@@ -153,7 +153,7 @@ class RedisStore(Store):
         if not jobs:
             return []
         args = [value for job in jobs for value in changed_row(job)]
-        *answers, followed = await self._link.call(scripts.SAVE, *args)
+        *answers, followed = await self._link.write(scripts.SAVE, *args)
         self._followed = bool(followed)
         return list(map(saved_row, jobs, answers))
 
@@ -180,7 +180,7 @@ class RedisStore(Store):
         if not records:
             return []
         args = [value for record in records for value in write_row(record)]
-        answers = await self._link.call(scripts.WRITE, *args)
+        answers = await self._link.write(scripts.WRITE, *args)
         written = [next_version(r) if won else None for r, won in zip(records, answers, strict=True)]
         await self._tell_of_gates([record for record in written if record is not None])
         return written
