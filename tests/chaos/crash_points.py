@@ -1,6 +1,7 @@
 """Aborts a worker process before or after its k-th store call, for every k of a scenario, and recovers each time.
 
-Run as a program (`python -m tests.chaos.crash_points FOLDER`), for it forks: one child per crash point, one to recover.
+Run as a program (`python -m tests.chaos.crash_points FOLDER FIRST STEP [URL]`), for it forks: one child per crash
+point, one to recover. On the server at URL each crash point has a namespace of its own; without one, a file.
 Prints a line per crash point, and exits with 1 where a check fails.
 """
 
@@ -20,8 +21,8 @@ from mainspring import Context, Mainspring, Retry
 from mainspring.core.job import State
 from mainspring.errors import MainspringError
 from mainspring.process.supervisor import lapse_leases
+from mainspring.stores import open_store
 from mainspring.stores.base import Query
-from mainspring.stores.sqlite import SQLiteStore
 
 CALLS = ("add", "claim", "renew", "save", "get", "find", "read", "write", "scan", "append", "publish", "wake")
 CRASHED = 42
@@ -29,8 +30,14 @@ WORKER = "crash:1"
 KEYS = ("plain", "flaky", "keyed", "debounced", "chain")
 
 
+def url_of(folder: Path) -> str:
+    if len(sys.argv) <= 4:
+        return f"sqlite:///{folder / 'jobs.db'}"
+    return f"{sys.argv[4]}?namespace={folder.name}"
+
+
 def make_app(folder: Path) -> Mainspring:
-    app = Mainspring(f"sqlite:///{folder / 'jobs.db'}")
+    app = Mainspring(url_of(folder))
 
     def ran(ctx: Context, name: str) -> None:
         with (folder / "ran").open("a") as file:
@@ -90,7 +97,7 @@ async def ended(store: Any) -> bool:
     return bool(live == 0)
 
 
-def crash_at(k: int, when: str) -> None:
+def crash_at(store: type, k: int, when: str) -> None:
     """Make the k-th store call of this process its last."""
     calls = itertools.count(1)
 
@@ -108,7 +115,7 @@ def crash_at(k: int, when: str) -> None:
         return call
 
     for name in CALLS:
-        setattr(SQLiteStore, name, crashing(getattr(SQLiteStore, name)))
+        setattr(store, name, crashing(getattr(store, name)))
 
 
 def forked(main: Callable[[], None]) -> int:
@@ -136,7 +143,7 @@ def recover(folder: Path) -> None:
 
 
 async def check(folder: Path) -> None:
-    store = SQLiteStore(f"sqlite:///{folder / 'jobs.db'}")
+    store = open_store(url_of(folder))
     await store.open()
     page = await store.find(Query(limit=500))
     ran = [line.split()[0] for line in (folder / "ran").read_text().splitlines()]
@@ -163,7 +170,7 @@ def main() -> int:
             folder.mkdir(parents=True)
 
             def crash(k: int = k, when: str = when, folder: Path = folder) -> None:
-                crash_at(k, when)
+                crash_at(type(open_store(url_of(folder))), k, when)
                 asyncio.run(scenario(make_app(folder)))
 
             code = forked(crash)

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from mainspring.core.job import TERMINAL, Job, State
+from mainspring.errors import StoreUnavailable
 from mainspring.stores import open_store
 from mainspring.stores.base import Query
 
@@ -31,11 +32,11 @@ class Step(NamedTuple):
 
 
 class Fleet:
-    """`processes` workers under one supervisor, over a database in `folder`."""
+    """`processes` workers under one supervisor, over the store at `url`; their trace and log are in `folder`."""
 
-    def __init__(self, folder: Path, processes: int = 2, **settings: Any) -> None:
+    def __init__(self, folder: Path, url: str, processes: int = 2, **settings: Any) -> None:
         self.folder = folder
-        self.url = f"sqlite:///{folder / 'chaos.db'}"
+        self.url = url
         self.trace_file = folder / "trace"
         self.log_file = folder / "log"
         self.processes = processes
@@ -91,6 +92,13 @@ class Fleet:
         except OSError:
             return []
 
+    def kill(self) -> None:
+        """SIGKILL to all at once: nobody is left who could tell."""
+        assert self.parent is not None
+        for pid in [self.parent.pid, *self.children()]:
+            os.kill(pid, signal.SIGKILL)
+        self.parent.wait()
+
     async def end(self, number: int = signal.SIGTERM) -> int:
         """Signal the supervisor and wait for it; answers its exit code."""
         assert self.parent is not None
@@ -104,11 +112,14 @@ class Fleet:
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    answer = true()
-                    answer = await answer if asyncio.iscoroutine(answer) else answer
-                    if answer:
-                        return answer
-                    await self.store.wait(["chaos"], 0.02)
+                    try:
+                        answer = true()
+                        answer = await answer if asyncio.iscoroutine(answer) else answer
+                        if answer:
+                            return answer
+                        await self.store.wait(["chaos"], 0.02)
+                    except StoreUnavailable:
+                        continue
         except TimeoutError:
             raise AssertionError(f"waited {seconds} s in vain for: {what}\n{self.log()[-4_000:]}") from None
 

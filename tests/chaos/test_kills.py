@@ -15,19 +15,12 @@ import pytest
 from mainspring import Mainspring
 from mainspring.core.job import Job, State
 from tests.chaos.fleet import Fleet, check_runs_add_up
+from tests.chaos.places import EVERYWHERE, IN_FILE_AND_SERVER, Place
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 Call = tuple[str, Mapping[str, object]]
-
-
-@pytest.fixture
-def chaos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    fleet = Fleet(tmp_path)
-    monkeypatch.setenv("MAINSPRING_CHAOS_URL", fleet.url)
-    monkeypatch.setenv("MAINSPRING_CHAOS_TRACE", str(fleet.trace_file))
-    return fleet
 
 
 async def enqueue(fleet: Fleet, *calls: Call) -> list[str]:
@@ -44,7 +37,8 @@ async def _announced(client: object) -> bool:
     return bool(await client.store.scan("task"))  # type: ignore[attr-defined]
 
 
-async def test_killed_in_a_loop(chaos: Fleet) -> None:
+@EVERYWHERE
+async def test_killed_in_a_loop(chaos: Fleet, place: Place) -> None:
     random.seed(7)
     async with chaos as fleet:
         calls = [(random.choice(["work", "in_thread"]).replace("_", "-"), {"seconds": 0.05}) for _ in range(300)]
@@ -62,9 +56,11 @@ async def test_killed_in_a_loop(chaos: Fleet) -> None:
         interrupted = sum(run.outcome == "interrupted" for job in jobs for run in job.runs)
         assert interrupted >= 6
         assert await fleet.end() == 0
+    place.check()
 
 
-async def test_stopped_past_the_lease(chaos: Fleet) -> None:
+@EVERYWHERE
+async def test_stopped_past_the_lease(chaos: Fleet, place: Place) -> None:
     async with chaos as fleet:
         await enqueue(fleet, *[("work", {"seconds": 0.3})] * 60)
         for _ in range(3):
@@ -76,6 +72,7 @@ async def test_stopped_past_the_lease(chaos: Fleet) -> None:
         await fleet.until(fleet.all_ended, "all jobs to end", 60)
         check_runs_add_up(await fleet.jobs(), fleet.steps())
         assert await fleet.end() == 0
+    place.check()
 
 
 def _more_steps(fleet: Fleet, than: int) -> bool:
@@ -99,6 +96,7 @@ async def _taken_over(fleet: Fleet, held: list[Job]) -> bool:
     return all(job.token != old.token or job.state is not State.RUNNING for job, old in zip(now, held, strict=True))
 
 
+@EVERYWHERE
 async def test_a_killed_worker_s_job_runs_again_within_two_seconds(chaos: Fleet) -> None:
     chaos.settings |= {"lease": 15, "beat": 5}
     async with chaos as fleet:
@@ -112,6 +110,7 @@ async def test_a_killed_worker_s_job_runs_again_within_two_seconds(chaos: Fleet)
         await fleet.until(fleet.all_ended, "it to end", 10)
 
 
+@IN_FILE_AND_SERVER
 async def test_poison_ends_dead_and_its_neighbours_do_not(chaos: Fleet) -> None:
     async with chaos as fleet:
         calls: list[Call] = [("gentle", {"seconds": 0.2}) for _ in range(30)]
@@ -126,6 +125,7 @@ async def test_poison_ends_dead_and_its_neighbours_do_not(chaos: Fleet) -> None:
         assert await fleet.end() == 0
 
 
+@IN_FILE_AND_SERVER
 async def test_never_more_than_three_at_once_over_four_processes(chaos: Fleet) -> None:
     chaos.processes = 4
     async with chaos as fleet:
@@ -177,6 +177,7 @@ async def test_a_loop_that_is_blocked_for_ever_ends_its_process(chaos: Fleet) ->
         assert await fleet.end() == 0
 
 
+@IN_FILE_AND_SERVER
 @pytest.mark.parametrize("after", [0, 1, 5, 20])
 async def test_ctrl_c_leaves_nothing_stuck(chaos: Fleet, after: int) -> None:
     async with chaos as fleet:
@@ -199,6 +200,7 @@ async def test_children_end_when_their_parent_is_killed(chaos: Fleet) -> None:
         await fleet.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "them to end", 20)
 
 
+@IN_FILE_AND_SERVER
 async def test_a_cancel_from_another_process_reaches_a_running_handler(chaos: Fleet) -> None:
     chaos.settings |= {"lease": 15, "beat": 5}
     async with chaos as fleet:
