@@ -293,8 +293,11 @@ class Client:
             self._waking = asyncio.create_task(self._wake_queues(), name="mainspring-wake")
 
     async def _wake_queues(self) -> None:
-        for queue in {task.queue for task in self.tasks.values()}:
-            await self.store.wake(queue)
+        try:
+            for queue in {task.queue for task in self.tasks.values()}:
+                await self.store.wake(queue)
+        except StoreError:
+            pass  # a hint; the store may be closed by now
 
     async def _tell(self, job: Job) -> None:
         """Hints: whoever runs it or could run it, and whoever follows it."""

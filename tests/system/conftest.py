@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from mainspring.core.ids import new_token
 from mainspring.core.outcome import Outcome, Success
 from mainspring.stores.base import Query
 from mainspring.testing import FakeClock
+from tests.stores_for_apps import SLOW_STORES, store_url
 
 LEASE = 15_000
 
@@ -22,9 +23,10 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=["memory", "file"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "sqlite://:memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/jobs.db"
+@pytest.fixture(params=["memory", "file", *SLOW_STORES])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with store_url(request.param, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,20 +1,23 @@
-"""Apps for the worker's tests: on the memory store, with real time and short delays. No test sleeps."""
+"""Apps for the worker's tests, with real time and short delays. No test sleeps."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from mainspring import Mainspring
+from tests.stores_for_apps import SLOW_STORES, store_url
 
 
-@pytest.fixture
-async def app() -> AsyncIterator[Mainspring]:
-    app = Mainspring("sqlite://:memory:")
-    yield app
-    await app.close()
+@pytest.fixture(params=["memory", *SLOW_STORES])
+async def app(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Mainspring]:
+    with store_url(request.param, tmp_path) as url:
+        app = Mainspring(url)
+        yield app
+        await app.close()
 
 
 async def wait_until(true: Callable[[], object], what: str, seconds: float = 10) -> None:
