@@ -20,6 +20,7 @@ from mainspring.stores.base import Beat, Store
 from mainspring.stores.redis import RedisStore
 from tests.factory import NOW, FakeClock, make_job
 from tests.servers.cluster import RedisCluster
+from tests.servers.redis import RedisServer
 from tests.servers.sentinel import RedisSentinel
 from tests.stores.redis.audit import audit
 from tests.stores.redis.rig import CALL, EVERY, NEW, ONE, QUICK, rig_to, runs_add_up, server_of, until, working
@@ -48,11 +49,17 @@ def failed_over(kind: str) -> Iterator[Forgetful]:
     with RedisSentinel.started(kind) as group:
 
         def keep() -> None:
-            group.master.command("WAIT", 1, 5_000)
+            replicate(group.master)
             group.isolate()
 
         yield Forgetful(group.url, keep, group.fail_over)
         audit(group.master.url)
+
+
+def replicate(master: RedisServer) -> None:
+    """Until the replica has all that was written so far. WAIT waits for the writes of its own connection, so: one."""
+    master.command("SET", "last{mainspring}", "1")
+    assert master.command("WAIT", 1, 5_000) == 1
 
 
 WAYS = pytest.mark.parametrize(
@@ -158,7 +165,7 @@ async def test_workers_follow_the_master_of_their_sentinels(kind: str, freeze: b
     with RedisSentinel.started(kind) as group:
         async with rig_to(group.url) as rig, working(rig, lease=10):
             asked = await rig.ask(100)
-            group.master.command("WAIT", 1, 5_000)
+            replicate(group.master)
             old = group.master
             await asyncio.to_thread(group.fail_over, freeze)
             await rig.done(asked, within=15)
@@ -176,7 +183,7 @@ async def test_workers_follow_the_slot_of_their_namespace(kind: str) -> None:
     with RedisCluster.started(kind, replicas=True, timeout=1_000) as cluster:
         async with rig_to(cluster.url) as rig, working(rig, lease=10):
             asked = await rig.ask(100)
-            cluster.command("{mainspring}", "WAIT", 1, 5_000)
+            replicate(cluster.owner("{mainspring}"))
             await asyncio.to_thread(cluster.fail_over, "{mainspring}")
             await rig.done(asked, within=15)
             await rig.goes_on()

@@ -45,6 +45,7 @@ async def test_after_all_was_lost_others_find_the_tasks_of_the_workers_again(
     monkeypatch.setattr(worker, "SHOWN_FOR", 2_000)
     with server_of(kind) as server:
         async with rig_to(server.url) as rig, working(rig):
+            await until(lambda: server.command("EXISTS", "{mainspring}:rec:worker"), "the worker to have shown itself")
             server.flush()
             stranger = Mainspring(server.url)
             await until(lambda: _enqueues(stranger), "the tasks to be announced again")
