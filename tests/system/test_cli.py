@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import tomllib
 from datetime import datetime
@@ -368,3 +369,10 @@ def test_stats_name_every_number(shop: Shop) -> None:
     fields = dict(shop.lines("queues", "stats", "emails"))
     assert {name.strip() for name in fields} >= {"queue", "state", "waiting", "scheduled", "pending", "running", "dead"}
     assert fields["  pending"] == "1"
+
+
+def test_the_package_runs_as_a_module() -> None:
+    """For where the script `mainspring` is not on PATH."""
+    command = [sys.executable, "-m", "mainspring", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert __version__ in shown.stdout
