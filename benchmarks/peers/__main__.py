@@ -28,7 +28,7 @@ def main() -> int:
     environments, absent = _environments(given.peers, given.venvs)
     with Bench(given.server) as bench:
         run = Run(bench, environments, QUICK if given.quick else Sizes(), given.rounds or (1 if given.quick else 3))
-        for distance in [NEAR] if given.near else [NEAR, FAR]:
+        for distance in given.only or (NEAR, FAR):
             for workload in given.workloads:
                 run.measure(workload, distance)
         systems = [found.system for found in environments]
@@ -38,7 +38,7 @@ def main() -> int:
         print("\n".join(page.failures(run.results)))
         if given.json:
             run.results.save(given.json)
-        if given.write or not (given.peers or given.chosen or given.near or given.quick):
+        if given.write or not (given.peers or given.chosen or given.only or given.quick):
             given.write = given.write or PAGE
             given.write.write_text(document(run, bench.version, absent))
             print(f"written: {given.write}")
@@ -51,7 +51,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workloads", metavar="X,Y", dest="chosen", help=f"only these of {', '.join(WORKLOADS)}")
     parser.add_argument("--quick", action="store_true", help="fewer jobs, one round")
     parser.add_argument("--slow", action="store_true", help=f"also {', '.join(SLOW)}, which takes minutes per system")
-    parser.add_argument("--near", action="store_true", help="without the second part at 1 ms of network")
+    parser.add_argument("--near", dest="only", action="store_const", const=[NEAR], help="only without latency")
+    parser.add_argument("--far", dest="only", action="store_const", const=[FAR], help="only at 1 ms of network latency")
     parser.add_argument(
         "--rounds", type=int, metavar="N", help="medians of so many rounds (default: 3; 1 with --quick)"
     )
