@@ -15,7 +15,7 @@ from mainspring.core.clock import Clock
 from mainspring.core.codec import decode_value
 from mainspring.core.handle import JobEvent
 from mainspring.core.job import Job
-from mainspring.errors import JobNotFound, StoreError, StoreUnavailable
+from mainspring.errors import JobNotFound, StoreError, StoreReadOnly, StoreUnavailable
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_ROWS, LogLine, Store
 
@@ -150,7 +150,7 @@ class Hub:
             batch = ids[first : first + BATCH_ROWS]
             try:
                 rows = await self._store.get(batch)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, StoreReadOnly) as error:  # read-only, as while a failover is under way
                 emit("follow.failed", logging.WARNING, jobs=len(ids), error=str(error))
                 return
             for id, row in zip(batch, rows, strict=True):

@@ -45,7 +45,8 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.refuse()
-        self.cut()
+        for _ in range(3):  # a connection that was being accepted is a link only some turns of the loop later
+            self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from mainspring.core.job import Job
-from mainspring.errors import StoreError, StoreUnavailable
+from mainspring.errors import StoreError, StoreReadOnly, StoreUnavailable
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_ROWS, Beat, Event, Store
 from mainspring.worker.hold import Hold
@@ -112,7 +112,7 @@ class Heartbeat:
             try:
                 await store.open()
                 return
-            except StoreUnavailable as error:
+            except (StoreUnavailable, StoreReadOnly) as error:  # read-only, as while a failover is under way
                 emit("renew.failed", logging.WARNING, worker=self._worker.id, jobs=0, error=str(error))
                 self._tell_lost_in_time(self._settings.beat_ms)
                 await self._sleep(min(AFTER_FAILURE, self._settings.beat_ms / 1000))

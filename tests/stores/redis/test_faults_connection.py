@@ -4,12 +4,15 @@ twice only where its worker was lost to it."""
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from mainspring.stores.redis.line import Line
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
 from tests.stores.redis.rig import CALL, ONE, behind_proxy, rig_to, runs_add_up, turn, until, working
+from tests.stores.redis.wire import link_to
 
 
 @ONE
@@ -165,3 +168,21 @@ async def test_client_pause(kind: str, mode: str) -> None:
             server.command("CLIENT", "PAUSE", round(3_000 * CALL), mode)
             await rig.goes_on()
             assert set(rig.ran.values()) == {1}
+
+
+@ONE
+async def test_commands_on_a_line_that_broke_just_now_are_sent_on_the_next(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with behind_proxy(kind) as (_, proxy):
+        async with link_to(proxy.url) as link:
+            send_many, broke = Line.send_many, asyncio.Event()
+
+            def breaks_once(line: Line, commands: Any) -> Any:
+                if not broke.is_set():
+                    broke.set()
+                    line.hang_up()
+                return send_many(line, commands)
+
+            monkeypatch.setattr(Line, "send_many", breaks_once)
+            assert await link.commands([("ECHO", "a"), ("ECHO", "b")]) == [b"a", b"b"]

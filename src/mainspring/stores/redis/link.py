@@ -103,8 +103,10 @@ class Link:
 
         async def attempt(line: Line) -> list[Any]:
             nonlocal missing
+            # A line that broke just now sends nothing: all of them are missing still.
+            futures = line.send_many([commands[i] for i in missing])
             sent, missing = missing, []
-            for index, reply in zip(sent, await answers(line.send_many([commands[i] for i in sent])), strict=True):
+            for index, reply in zip(sent, await answers(futures), strict=True):
                 replies[index] = reply
                 if isinstance(reply, Refusal) and reply.code in HARMLESS:
                     missing.append(index)
