@@ -166,10 +166,12 @@ def behind_proxy(kind: str = "valkey8", **options: Any) -> Iterator[tuple[RedisS
 
 
 def kinds(*names: str) -> list[Any]:
-    """Parameters of tests that start a server of each kind."""
-    return [pytest.param(name, marks=needs(name)) for name in names]
+    """Parameters of tests that start a server of each kind. The first is for the quick tests, the others are slow."""
+    quick, *others = names
+    marks = {name: [*needs(name), pytest.mark.slow] for name in others} | {quick: needs(quick)}
+    return [pytest.param(name, marks=marks[name]) for name in names]
 
 
-EVERY = pytest.mark.parametrize("kind", kinds("redis62", "redis7", "valkey8"))
-NEW = pytest.mark.parametrize("kind", kinds("redis7", "valkey8"))
+EVERY = pytest.mark.parametrize("kind", kinds("redis7", "valkey8", "redis62"))
+NEW = pytest.mark.parametrize("kind", kinds("valkey8", "redis7"))
 ONE = pytest.mark.parametrize("kind", kinds("valkey8"))

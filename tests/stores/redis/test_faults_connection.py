@@ -127,6 +127,7 @@ async def test_what_is_stalled_and_then_comes_runs_once(kind: str) -> None:
             assert set(rig.ran.values()) == {1}
 
 
+@pytest.mark.slow
 @ONE
 async def test_a_server_that_closes_idle_connections(kind: str) -> None:
     """`timeout 1`: a blocked read is not idle for the server, all else is."""
@@ -140,6 +141,7 @@ async def test_a_server_that_closes_idle_connections(kind: str) -> None:
             assert proxy.accepted > before
 
 
+@pytest.mark.slow
 @ONE
 async def test_client_kill_of_everybody(kind: str) -> None:
     with behind_proxy(kind) as (server, proxy):

@@ -191,6 +191,7 @@ async def test_workers_follow_the_slot_of_their_namespace(kind: str) -> None:
         audit(cluster.owner("{mainspring}").url)
 
 
+@pytest.mark.slow
 @ONE
 async def test_workers_follow_a_slot_that_moves(kind: str) -> None:
     with RedisCluster.started(kind) as cluster:
