@@ -222,8 +222,8 @@ class World:
             self.book.lost[job.id] = 0
 
     def beat(self, worker: str, progress: str | None = None) -> None:
-        """Renew all that the worker believes it owns; what is not answered is lost."""
-        rows = self.held[worker]
+        """Renew all that the worker believes it owns, each once; what is not answered is lost."""
+        rows = list({row.id: row for row in self.held[worker]}.values())
         fresh = self._renew(rows, progress)
         self.ghosts += [row for row in rows if row.id not in fresh]
         self.held[worker] = [fresh[row.id].evolve(input=row.input) for row in rows if row.id in fresh]
