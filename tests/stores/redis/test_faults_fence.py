@@ -19,11 +19,12 @@ from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import Beat, Store
 from mainspring.stores.redis import RedisStore
 from tests.factory import NOW, FakeClock, make_job
+from tests.servers.binaries import needs
 from tests.servers.cluster import RedisCluster
 from tests.servers.redis import RedisServer
 from tests.servers.sentinel import RedisSentinel
 from tests.stores.redis.audit import audit
-from tests.stores.redis.rig import CALL, EVERY, NEW, ONE, QUICK, rig_to, runs_add_up, server_of, until, working
+from tests.stores.redis.rig import CALL, NEW, ONE, QUICK, rig_to, runs_add_up, server_of, until, working
 
 
 class Forgetful:
@@ -68,7 +69,7 @@ WAYS = pytest.mark.parametrize(
 
 
 @WAYS
-@EVERY
+@NEW
 async def test_an_old_claim_that_was_lost_writes_nothing(kind: str, way: Any) -> None:
     with way(kind) as server:
         clock = FakeClock()
@@ -159,8 +160,10 @@ async def test_workers_run_a_job_again_whose_claim_was_lost(kind: str, way: Any)
 
 
 @pytest.mark.slow
-@NEW
-@pytest.mark.parametrize("freeze", [False, True], ids=["killed", "frozen"])
+@pytest.mark.parametrize(
+    ("kind", "freeze"),
+    [pytest.param("redis7", False, marks=needs("redis7")), pytest.param("valkey8", True, marks=needs("valkey8"))],
+)
 async def test_workers_follow_the_master_of_their_sentinels(kind: str, freeze: bool) -> None:
     with RedisSentinel.started(kind) as group:
         async with rig_to(group.url) as rig, working(rig, lease=10):
