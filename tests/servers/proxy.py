@@ -106,9 +106,14 @@ class Proxy:
             self._listener = await self._loop.create_server(self._link, "127.0.0.1", self.port, backlog=512)
 
     async def _refuse(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        for listening in listener.sockets:
+            self._loop.remove_reader(listening.fileno())
+        for _ in range(3):  # a connection that is being accepted still needs its listener
+            await asyncio.sleep(0)
+        listener.close()
 
     def _link(self) -> asyncio.Protocol:
         self.accepted += 1
