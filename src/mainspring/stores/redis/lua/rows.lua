@@ -147,12 +147,19 @@ local function refresh(lane, place)
   end
 end
 
+-- One command with many arguments, in slices: unpack gives up beyond 7,999.
+local function write_all(command, key, list)
+  for first = 1, #list, 2000 do
+    redis.call(command, key, unpack(list, first, math.min(first + 1999, #list)))
+  end
+end
+
 local function flush()
   for key, list in pairs(removed) do
-    redis.call('ZREM', key, unpack(list))
+    write_all('ZREM', key, list)
   end
   for key, list in pairs(added) do
-    redis.call('ZADD', key, unpack(list))
+    write_all('ZADD', key, list)
   end
   for lane, place in pairs(lanes) do
     place[4] = refresh(lane, place)

@@ -23,7 +23,11 @@ end
 for n = 1, #ARGV, 7 do
   local id = ARGV[n]
   local key = job_key(id)
-  local stored = not seen[id] and redis.call('HGET', key, 'j')
+  if seen[id] then -- what was gathered of its first save comes before the second
+    flush()
+    added, removed, counted, lanes, woken, freed, seen = {}, {}, {}, {}, {}, {}, {}
+  end
+  local stored = redis.call('HGET', key, 'j')
   local claimed, same = claimed_by(stored, ARGV[n + 1], ARGV[n + 2], ARGV[n + 3])
   if not claimed then
     answers[#answers + 1] = false
