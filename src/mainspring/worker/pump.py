@@ -34,6 +34,7 @@ class Pump:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._nudge = asyncio.Event()
+        self._nap: asyncio.Timeout | None = None
         self._unsure: list[str] = []
         """Tokens of claims whose answer was lost: what carries them is to be given back."""
         self._first = 0
@@ -46,6 +47,8 @@ class Pump:
     def nudge(self) -> None:
         """Look again now."""
         self._nudge.set()
+        if self._nap is not None and not self._nap.expired():
+            self._nap.reschedule(self._worker.loop.time())
         self._worker.desk.notify()
 
     async def run(self) -> None:
@@ -71,7 +74,19 @@ class Pump:
             return
         poll = self._worker.settings.poll_ms
         delay = poll if next_due is None else min(next_due - now, poll)
-        await _first_of(self._nudge.wait(), self._worker.store.wait(self._worker.queues, delay / 1000))
+        await self._sleep(delay / 1000)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until a hint comes, somebody nudges, or the time is over. In this very task: each task in between would be a
+        turn of the loop more before the next job is claimed."""
+        if not self._nudge.is_set():
+            try:
+                async with asyncio.timeout(None) as self._nap:
+                    await self._worker.store.wait(self._worker.queues, seconds)
+            except TimeoutError:
+                pass  # nudged
+            finally:
+                self._nap = None
         self._nudge.clear()
 
     # -- one round -----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import socket
 from asyncio import Future, TimerHandle
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import hiredis
 
@@ -52,6 +52,14 @@ class Server(NamedTuple):
         return f"{self.kind} {'.'.join(map(str, self.version))}"
 
 
+class Receiver(Protocol):
+    """Who takes a reply: a future, or something that has no time to wait for a turn of the loop."""
+
+    def done(self) -> bool: ...
+    def set_result(self, reply: Any, /) -> None: ...
+    def set_exception(self, error: Exception, /) -> None: ...
+
+
 class Line(asyncio.Protocol):
     """A connection. Made by `connecting.connect`, which logs in; belongs to one event loop."""
 
@@ -66,7 +74,7 @@ class Line(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=Refusal, notEnoughData=_MORE)
         self._transport: asyncio.Transport | None = None
-        self._calls: deque[tuple[Future[Any], float, float]] = deque()
+        self._calls: deque[tuple[Receiver, float, float]] = deque()
         """In flight, oldest first: the future, when it was sent, and how long the server may keep silent then."""
         self._outbox: list[bytes] = []
         self._heard = self._loop.time()
@@ -112,8 +120,12 @@ class Line(asyncio.Protocol):
     async def block(self, args: Sequence[Argument], seconds: float) -> Any:
         """The reply of a command that the server may hold back for `seconds`; the line waits for longer than that."""
         future: Future[Any] = self._loop.create_future()
-        self._put(_pack(tuple(args)), [future], seconds + self.patience)
+        self.block_to(future, args, seconds)
         return await future
+
+    def block_to(self, receiver: Receiver, args: Sequence[Argument], seconds: float) -> None:
+        """As `block`, for a receiver that is told of the reply within the turn of the loop in which it comes."""
+        self._put(_pack(tuple(args)), [receiver], seconds + self.patience)
 
     async def ready(self) -> None:
         """Wait until what was sent has left, if it is more than `HIGH_WATER`. Raises `Broken`, with nothing sent."""
@@ -122,7 +134,7 @@ class Line(asyncio.Protocol):
         if self._failure is not None:
             raise self._broken(unanswered=False)
 
-    def _put(self, data: bytes, futures: list[Future[Any]], patience: float) -> None:
+    def _put(self, data: bytes, futures: Sequence[Receiver], patience: float) -> None:
         if self._failure is not None or self._transport is None:
             raise self._broken(unanswered=False)
         now = self._loop.time()

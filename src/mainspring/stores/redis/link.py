@@ -174,18 +174,26 @@ class Link:
         It is kept for the next borrower unless a command is still in flight on it, as when the wait was cancelled; then
         it is hung up. To have the server let go of it first: `command("CLIENT", "UNBLOCK", line.id)`.
         """
-        line = await self._carry(self._borrow)
+        line = await self.borrow()
         try:
             yield line
-        except Refusal as error:
-            if error.code in HARMLESS:
-                self._distrust(line, error)
-                raise failures.unavailable(self.settings, error) from error
-            raise failures.refused(self.settings, line.address, error) from error
-        except Broken as error:
-            raise failures.lost(self.settings, error) from error
+        except (Refusal, Broken) as error:
+            raise self.judged(line, error) from error
         finally:
-            self._give_back(line)
+            self.give_back(line)
+
+    async def borrow(self) -> Line:
+        """A connection of one's own, until `give_back`."""
+        return await self._carry(self._borrow)
+
+    def judged(self, line: Line, error: Refusal | Broken) -> StoreError:
+        """What a caller is to see of an error on a line of its own; where the line leads astray, it is left."""
+        if isinstance(error, Broken):
+            return failures.lost(self.settings, error)
+        if error.code in HARMLESS:
+            self._distrust(line, error)
+            return failures.unavailable(self.settings, error)
+        return failures.refused(self.settings, line.address, error)
 
     # -- the shared line ---------------------------------------------------------------------------------------
 
@@ -298,7 +306,8 @@ class Link:
         self._keep(line)
         return line
 
-    def _give_back(self, line: Line) -> None:
+    def give_back(self, line: Line) -> None:
+        """Keep a borrowed line for the next borrower; one with a command in flight is hung up."""
         if self._open and line.usable and not line.busy and len(self._spare) < SPARE:
             self._spare.append(line)
         else:
