@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,14 @@ def logged(folder: Path, word: str) -> Counter[int]:
     path = folder / "log"
     lines = path.read_text().splitlines() if path.exists() else []
     return Counter(int(line.split()[1]) for line in lines if line.startswith(word))
+
+
+def since_last_begin(folder: Path) -> float:
+    """Seconds since the latest job of the log began; 0 if none did."""
+    path = folder / "log"
+    lines = path.read_text().splitlines() if path.exists() else []
+    times = [int(line.split()[2]) for line in lines if line.startswith("begin")]
+    return time.monotonic() - max(times) / SECOND if times else 0.0
 
 
 def percentile(values: list[float], percent: float) -> float:

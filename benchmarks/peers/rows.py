@@ -56,6 +56,7 @@ RECOVERY = (
         1,
         "never",
     ),
+    Row("recovery-running", "… jobs that ran at the kill", compared=False),
     Row("recovery-lost", "… jobs not done within 120 s"),
     Row("recovery-doubled", "… jobs done twice"),
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.peers.bench import Stand, Usage
-from benchmarks.peers.observed import delays_ms, logged, percentile
+from benchmarks.peers.observed import delays_ms, logged, percentile, since_last_begin
 from benchmarks.peers.processes import Failed, cpu_of, kill, memory_mb, wait_for
 from benchmarks.processes import family
 
@@ -17,7 +17,7 @@ SETTLE = 0.4
 """Seconds after the last handler in which results and acknowledgements reach the server."""
 
 IN_THE_MIDDLE = 0.25
-"""Seconds after a wave of half-second jobs at which the worker is killed: none of them is just being acknowledged."""
+"""Seconds after a wave of half-second jobs has begun at which the worker is killed: none is being acknowledged."""
 
 
 @dataclass(frozen=True)
@@ -167,11 +167,15 @@ def recovery(stand: Stand, sizes: Sizes, _: Measured) -> Measured:
     def ended() -> int:
         return len(logged(stand.folder, "end"))
 
+    def running() -> int:
+        return len(logged(stand.folder, "begin")) - ended()
+
     with stand.worker(20) as worker:
         if not wait_for(lambda: ended() >= jobs * 0.3, 60, worker):
             raise Failed(f"{ended()} of {jobs} jobs ended in 60 s")
-        time.sleep(IN_THE_MIDDLE)
+        wait_for(lambda: running() and since_last_begin(stand.folder) >= IN_THE_MIDDLE, 5, worker)
         kill(worker)
+    lost = running()
     begun = time.monotonic()
     with stand.worker(20) as second:
         wait_for(lambda: ended() >= jobs, sizes.recovery_seconds, second, look=0.1)
@@ -180,6 +184,7 @@ def recovery(stand: Stand, sizes: Sizes, _: Measured) -> Measured:
     ends = logged(stand.folder, "end")
     return {
         "recovery": taken if len(ends) >= jobs else None,
+        "recovery-running": float(lost),
         "recovery-lost": float(jobs - len(ends)),
         "recovery-doubled": float(sum(1 for times in ends.values() if times > 1)),
     }
