@@ -29,6 +29,9 @@ from mainspring.stores.redis.settings import Address
 Argument = bytes | str | int | float
 HIGH_WATER = 1_000_000
 """Bytes that may lie in the buffer of a connection before `ready` waits."""
+SLACK = 2.0
+"""Seconds at most that a server may be late with the end of a blocking read: it ends them to the tenth of a second. A
+worker waits most of its time, so this is how soon it finds out that its connection is dead."""
 _MORE = object()
 
 
@@ -98,6 +101,11 @@ class Line(asyncio.Protocol):
         return bool(self._calls)
 
     @property
+    def silent(self) -> bool:
+        """Whether nothing has come for a while: nobody asked, or the connection is dead."""
+        return self._loop.time() - self._heard >= min(self.patience, SLACK)
+
+    @property
     def full(self) -> bool:
         """Whether to wait for `ready` before more is sent."""
         return self._room is not None
@@ -125,7 +133,7 @@ class Line(asyncio.Protocol):
 
     def block_to(self, receiver: Receiver, args: Sequence[Argument], seconds: float) -> None:
         """As `block`, for a receiver that is told of the reply within the turn of the loop in which it comes."""
-        self._put(_pack(tuple(args)), [receiver], seconds + self.patience)
+        self._put(_pack(tuple(args)), [receiver], seconds + min(self.patience, SLACK))
 
     async def ready(self) -> None:
         """Wait until what was sent has left, if it is more than `HIGH_WATER`. Raises `Broken`, with nothing sent."""

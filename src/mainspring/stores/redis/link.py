@@ -189,6 +189,7 @@ class Link:
     def judged(self, line: Line, error: Refusal | Broken) -> StoreError:
         """What a caller is to see of an error on a line of its own; where the line leads astray, it is left."""
         if isinstance(error, Broken):
+            self._doubt(line)
             return failures.lost(self.settings, error)
         if error.code in HARMLESS:
             self._distrust(line, error)
@@ -246,6 +247,13 @@ class Link:
         line.hang_up()
         if self._line is not None and self._line.address == line.address:
             self._leave(self._line, error)
+
+    def _doubt(self, line: Line) -> None:
+        """Replace the shared line too where it leads to the same place and is silent: what broke this one may have
+        befallen it, and with nothing in flight nobody would notice until the next call has failed."""
+        if self._line is not None and self._line.address == line.address and self._line.silent:
+            shared, self._line = self._line, None
+            shared.retire()
 
     async def _shared(self, until: float) -> Line:
         """The shared line, when there is one. One search serves all who wait."""
