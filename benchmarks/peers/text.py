@@ -18,12 +18,11 @@ PAGE = """\
 # Beside other queues
 
 `make bench-peers` measures Mainspring on Redis beside other queues: the newest versions that install, the same
-workloads in the same run on the same machine, one after the other in an order that alternates. This page is what it
+workloads in the same run on the same machine, one after the other; each round turns the order. This page is what it
 wrote. Ratios within a run can be trusted more than absolute numbers. **Bold** is the best of a row; *ratio* is how many
 times better we are than the best of the others, and a row that we lose says so.
 
-Measured on {date}: {machine}, {server} (nothing on disk), Python {python}; {rounds}. Load of the machine: {load:.1f}
-in the middle, of which about 1.5 are the measurement itself; the more, the lower the rates and the less a ratio says.
+Measured on {date}: {machine}, {server} (nothing on disk), Python {python}; {rounds}.{load}
 
 ## Without network latency
 
@@ -69,7 +68,7 @@ def document(run: Run, server: str, absent: dict[str, str]) -> str:
         server=server,
         python=platform.python_version(),
         rounds=f"medians of {run.rounds}" if run.rounds > 1 else "one round",
-        load=statistics.median(run.loads) if run.loads else 0.0,
+        load=busy(run.loads),
         near=page.table(run.results, NEAR, systems, RATES),
         far_title=f"## With a round trip of {ROUND_TRIP_MS:g} ms to the server\n" if far else "",
         far=far,
@@ -81,6 +80,14 @@ def document(run: Run, server: str, absent: dict[str, str]) -> str:
         absent=_section("Left out", [f"- {name}: {reason}" for name, reason in absent.items()]),
         failures=_section("Failed", list(page.failures(run.results))),
     )
+
+
+def busy(loads: list[float]) -> str:
+    """The load of the machine before each measurement, that of other work and of the run itself: a reader can judge."""
+    if not loads:
+        return ""
+    low, middle, high = min(loads), statistics.median(loads), max(loads)
+    return f" Load of the machine, the run included: {low:.1f} to {high:.1f}, {middle:.1f} in the middle."
 
 
 def _section(title: str, lines: list[str]) -> str:
