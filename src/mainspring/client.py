@@ -109,7 +109,8 @@ class Client:
 
     async def _measure(self) -> None:
         asked = self.clock.monotonic()
-        self.clock.adjust(asked, self.clock.monotonic(), await self.store.time())
+        now = await self.store.time()
+        self.clock.adjust(asked, self.clock.monotonic(), now)
         self._measured_at = asked
 
     # -- asking ----------------------------------------------------------------------------------------------------

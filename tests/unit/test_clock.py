@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mainspring.core.clock import Clock
 from tests.factory import NOW, FakeClock
 
@@ -24,6 +26,21 @@ def test_it_takes_the_stores_time_in_the_middle_of_the_round_trip() -> None:
     assert clock.adjust(asked, answered, NOW + 60_000) == 60_000 - 20
     assert clock.now() == NOW + 60_000 + 20
     assert clock.adjust(answered, answered, NOW + 60_020) == 0
+
+
+@pytest.mark.parametrize("looked", [0, 30_000, 60_000])
+def test_a_slow_reading_does_not_move_a_clock_that_may_be_right(looked: int) -> None:
+    """The store looked at its clock at some moment of that minute; nobody knows at which."""
+    monotonic = FakeClock(1_000)
+    clock = Clock(monotonic, FakeClock(NOW))
+    assert clock.adjust(1_000, 61_000, NOW + looked) == 0
+
+
+def test_a_slow_reading_moves_a_clock_that_cannot_be_right_as_little_as_it_must() -> None:
+    monotonic = FakeClock(1_000)
+    clock = Clock(monotonic, FakeClock(NOW))
+    assert clock.adjust(1_000, 61_000, NOW + 3_600_000) == 3_600_000 - 60_000
+    assert clock.adjust(1_000, 61_000, NOW - 3_600_000) == -2 * 3_600_000 + 60_000
 
 
 def test_two_machines_with_wrong_walls_agree() -> None:

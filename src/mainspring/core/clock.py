@@ -11,6 +11,10 @@ import time
 from collections.abc import Callable
 
 
+SURE = 500
+"""ms that a reading may take for its middle to be taken as the moment at which the store looked."""
+
+
 def wall_ms() -> int:
     """The machine's wall clock in ms."""
     return time.time_ns() // 1_000_000
@@ -32,8 +36,15 @@ class Clock:
         return self._monotonic() + self._offset
 
     def adjust(self, asked: int, answered: int, store_time: int) -> int:
-        """Take in a reading of the store's clock, made between two of `monotonic()`. Answers the change, in ms."""
-        offset = store_time - (asked + answered) // 2
+        """Take in a reading of the store's clock, made between two of `monotonic()`. Answers the change, in ms.
+
+        A slow one (a server or a process that stood still, a failover) proves no more than that the store looked in
+        that time: what was known before stands, as far as that allows.
+        """
+        if answered - asked <= SURE:
+            offset = store_time - (asked + answered) // 2
+        else:
+            offset = min(max(self._offset, store_time - answered), store_time - asked)
         change, self._offset = offset - self._offset, offset
         return change
 

@@ -26,7 +26,7 @@ FAR = 600_000
 ONCE_IN = 600_000
 """ms for which a process that has moved the clock takes it as it is."""
 SURE = 500
-"""ms that a reading may take to be worth a correction."""
+"""ms that a reading may take for anything to be concluded from it."""
 ATTEMPTS = 5
 
 
@@ -54,6 +54,8 @@ class ServerClock:
             server, offset, moved = await _read(link)
             answered = self._since()
             now = server + offset
+            if answered - asked > SURE:  # as during a failover, when all depends on it: the next one is quick
+                continue
             off = self._difference(offset, now, asked, answered)
             step = off or _back(offset, now - moved)
             if not step:
@@ -62,19 +64,22 @@ class ServerClock:
                 now += step
                 self._moved_at = answered if off else self._moved_at
                 break
-        self._last = ((asked + answered) // 2, now)
+        if answered - asked <= SURE:  # else nobody knows when within that time it was read
+            self._last = ((asked + answered) // 2, now)
         return now
 
     def _difference(self, offset: int, now: int, asked: int, answered: int) -> int:
         """How far to move the clock for it to go on as it went; 0 where it does, or nobody can tell."""
-        if self._last is None or answered - asked > SURE:
+        if self._last is None:
             return 0
         if self._moved_at is not None and answered - self._moved_at < ONCE_IN:
             return 0
         then, was = self._last
         passed = (asked + answered) // 2 - then
         error = now - (was + passed)
-        return 0 if abs(error) <= TOLERATED + passed * _rate(offset) else -error
+        # The offset may have been larger when it was read last, and have shrunk fast.
+        rate = _rate(abs(offset) + passed)
+        return 0 if abs(error) <= TOLERATED + passed * rate else -error
 
 
 def _rate(offset: int) -> float:
