@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-
 SURE = 500
 """ms that a reading may take for its middle to be taken as the moment at which the store looked."""
 
