@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from mainspring import Mainspring
 from mainspring.stores.redis.line import Line
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
-from tests.stores.redis.rig import CALL, ONE, behind_proxy, rig_to, runs_add_up, turn, until, working
+from tests.stores.redis.rig import CALL, ONE, QUICK, SOON, behind_proxy, rig_to, runs_add_up, turn, until, working
 from tests.stores.redis.wire import link_to
 
 
@@ -69,6 +70,39 @@ async def test_black_hole_while_idle(kind: str) -> None:
             proxy.resume()
             await rig.goes_on()
             assert set(rig.ran.values()) == {1}
+
+
+@ONE
+async def test_a_stop_is_not_held_up_by_waits_that_nobody_will_end(kind: str) -> None:
+    """With a poll of 10 s the heartbeat listens for two minutes at a time."""
+    with behind_proxy(kind) as (_, proxy):
+        async with rig_to(proxy.url) as rig, working(rig, poll=10) as worker:
+            await idle(proxy)
+            proxy.half_open()
+            async with asyncio.timeout(SOON):
+                await worker.stop()
+
+
+@pytest.mark.slow
+@ONE
+async def test_an_idle_worker_finds_out_soon_that_all_its_connections_are_dead(kind: str) -> None:
+    """Within its poll and two seconds, with calls that may take 6: a job of somebody else is picked up."""
+    with behind_proxy(kind) as (server, proxy):
+        async with rig_to(server.url) as rig:
+            far = Mainspring(f"{proxy.url}?timeout=6s")
+            picked_up = asyncio.Event()
+
+            @far.task(name="job")
+            async def job(n: int) -> None:
+                picked_up.set()
+
+            async with far.worker(**QUICK | {"poll": 1}):
+                await until(lambda: proxy.open >= 4, "the worker to wait")
+                proxy.half_open()
+                await rig.ask()
+                async with asyncio.timeout(8):
+                    await picked_up.wait()
+            await far.close()
 
 
 @pytest.mark.slow

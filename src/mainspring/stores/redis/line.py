@@ -156,6 +156,9 @@ class Line(asyncio.Protocol):
             self._outbox.append(data)
         for future in futures:
             self._calls.append((future, now, patience))
+        if self._watch is not None and now + patience < self._due:
+            self._watch.cancel()  # set for a call that might take longer
+            self._watch = None
         if self._watch is None:
             self._due = now + patience
             self._watch = self._loop.call_at(self._due, self._look)
