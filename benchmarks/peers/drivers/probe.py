@@ -1,8 +1,8 @@
 """What every handler does beside its work: it says that it ran, in memory that the harness reads.
 
-Standard library only. Nothing is sent to Redis, and it is the same for every system. A tick costs about a microsecond (0.8-1.4 measured, with other work beside): one
-slot per process in a mapped file holds a count and the times of its first and its latest run. Clocks are
-CLOCK_MONOTONIC, which all processes of a machine share.
+Standard library only. Nothing is sent to Redis, and it is the same for every system. A tick costs about a microsecond
+(0.8 to 1.4 measured, with other work beside): one slot per process in a mapped file holds a count and the times of its
+first and its latest run. Clocks are CLOCK_MONOTONIC, which all processes of a machine share.
 """
 
 import mmap
