@@ -23,7 +23,6 @@ local NS = KEYS[1]
 local CLAIMED = '>I8I8I4i8i8sss' -- place, version, claims, started_at, last_started_at, token, worker, last_worker
 local HEAD = '>Bi8' -- state, due_at
 local REST = '>Bi8I4i8ss' -- priority, expires_at, settled, created_at, kind, progress
-local FIXED = 8 + 8 + 4 + 8 + 8 -- bytes of CLAIMED before its texts
 local NONE = -1 -- of times
 local WAITING, RUNNING, PAUSED = 0, 1, 2 -- states; those above have ended
 local STATES = { [0] = 'waiting', 'running', 'paused', 'completed', 'failed', 'dead', 'cancelled' }
