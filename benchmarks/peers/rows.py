@@ -54,7 +54,7 @@ RECOVERY = (
         "200 jobs of 0.5 s, worker killed in the middle, new one at once: s until all are done",
         False,
         1,
-        "never",
+        "> 120",
     ),
     Row("recovery-running", "… jobs that ran at the kill", compared=False),
     Row("recovery-lost", "… jobs not done within 120 s"),
