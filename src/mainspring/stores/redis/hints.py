@@ -1,15 +1,17 @@
 """Hints: waiting on lists that hold at most one token each, so that one wake ends one wait.
 
 A waiter listens for its names, and for the lanes (queue and task) that it named in its last claim: what is added goes
-to somebody who can run it. Who fills all its slots with a claim passes the hint on (`lua/claim.lua`).
+to somebody who can run it. Who fills all its slots with a claim passes the hint on (`lua/claim.lua`, `duties.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any
 
 from mainspring.errors import StoreError, StoreFull
+from mainspring.stores.redis.duties import Duties
 from mainspring.stores.redis.failures import Broken, Refusal
 from mainspring.stores.redis.line import Line
 from mainspring.stores.redis.link import Link
@@ -32,15 +34,16 @@ class Hints:
         self._lanes: dict[str, Mapping[str, int | None]] = {}
         self._waiting: set[_Waiting] = set()
         self._ending: set[asyncio.Task[None]] = set()
+        self.duties = Duties(self._return)
 
-    def claimed(self, queue: str, tasks: Mapping[str, int | None]) -> None:
-        """Remember what a claim of `queue` named."""
+    def claims(self, queue: str, tasks: Mapping[str, int | None]) -> None:
+        """Remember what a claim of `queue` names."""
         self._lanes[queue] = tasks
 
-    async def wake(self, name: str) -> None:
-        """End one wait for `name`."""
+    async def wake(self, *names: str) -> None:
+        """End one wait for each of `names`."""
         try:
-            await self._put(self._key(name))
+            await self._put(*map(self._key, names))
         except StoreFull:
             pass  # a hint may be lost; a pause, or whatever it tells of, stands
 
@@ -53,6 +56,7 @@ class Hints:
             self._link.give_back(line)
             raise self._link.judged(line, error) from error
         self._waiting.add(waiting)
+        self.duties.waits()
         try:
             await waiting.over
         finally:
@@ -61,6 +65,9 @@ class Hints:
                 self._link.give_back(line)
             else:
                 self._end(waiting)
+            if waiting.token is not None:  # also where the wait was cancelled in that moment
+                self.duties.take(waiting.token.decode().removeprefix(self._key("")))
+            self.duties.waited()
         if waiting.error is not None:
             raise self._link.judged(line, waiting.error) from waiting.error
         if waiting.token is not None:
@@ -75,9 +82,23 @@ class Hints:
 
     def _end(self, waiting: _Waiting) -> None:
         """Have a wait that was left end on the server too, without losing the token it may have got."""
-        ending = asyncio.create_task(self._unblock(waiting), name="mainspring-unblock")
-        self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
+        self._spawn(self._unblock(waiting))
+
+    def _return(self, names: Iterable[str]) -> None:
+        """Put hints back that this store took, and does nothing about."""
+        self._spawn(self._put_quietly(names))
+
+    def _spawn(self, ending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(ending, name="mainspring-unblock")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _put_quietly(self, names: Iterable[str]) -> None:
+        try:
+            async with asyncio.timeout(GIVE_UP):
+                await self._put(*map(self._key, names))
+        except (StoreError, TimeoutError):
+            pass  # a hint may be lost
 
     async def _unblock(self, waiting: _Waiting) -> None:
         waiting.begin_again()
@@ -97,12 +118,16 @@ class Hints:
             self._link.give_back(waiting.line)
 
     async def close(self) -> None:
-        """Let the waits that are still ending end."""
+        """Let the waits that are still ending end, and others take over what was told to this store alone."""
+        if names := self.duties.release():
+            self._return(names)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
-    async def _put(self, key: str | bytes) -> None:
+    async def _put(self, *keys: str | bytes) -> None:
         # A token more than the one that is there is none.
-        await self._link.commands([("RPUSH", key, 1), ("LTRIM", key, 0, 0), ("PEXPIRE", key, KEPT)])
+        await self._link.commands(
+            [command for key in keys for command in (("RPUSH", key, 1), ("LTRIM", key, 0, 0), ("PEXPIRE", key, KEPT))]
+        )
 
     def _keys(self, names: Iterable[str]) -> list[str]:
         names = list(names)

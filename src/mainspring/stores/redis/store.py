@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
-from mainspring.core.job import Job
-from mainspring.core.records import GATE, Record
-from mainspring.errors import DefinitionError, StoreUnusable
+from mainspring.core.job import Job, State
+from mainspring.core.records import GATE, Record, queue_gate, task_gate
+from mainspring.errors import DefinitionError, StoreUnavailable, StoreUnusable
 from mainspring.stores.base import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -114,12 +114,15 @@ class RedisStore(Store):
         limit: int,
         cap: int | None = None,
     ) -> Claim:
-        self._hints.claimed(queue, tasks)
+        self._hints.claims(queue, tasks)
+        duties = self._hints.duties
+        told = duties.names
         next_due, followed, *rows = await self._link.call(
             scripts.CLAIM, queue, worker, token, now, until, limit, NONE if cap is None else cap, BATCH_BYTES,
-            self._name(tasks),
+            self._name(tasks), "\n".join(told),
         )  # fmt: skip
         self._followed = bool(followed)
+        duties.claimed(queue, tasks, told, full=len(rows) == 3 * limit, nothing=next_due == NONE)
         ids = [id.decode() for id in rows[::3]]
         inputs = await self._inputs(ids, rows[2::3])
         jobs = list(map(read_job, ids, rows[1::3], inputs))
@@ -199,12 +202,16 @@ class RedisStore(Store):
 
     async def _tell_of_gates(self, records: Sequence[Record]) -> None:
         """A gate that was moved is a reason to look again, for those who serve what is behind it."""
-        gates = [record.name for record in records if record.kind == GATE]
+        gates = {record.name for record in records if record.kind == GATE}
         if not gates:
             return
-        for held in await finding.counts(self._link):
-            if f"queue:{held.queue}" in gates or f"task:{held.task}" in gates:
-                await self._hints.wake(f"{held.queue}/{held.task}")
+        try:
+            held = await finding.counts(self._link)
+            lanes = {(h.queue, h.task) for h in held if h.state in (State.WAITING, State.RUNNING)}
+            behind = [f"{q}/{t}" for q, t in lanes if not gates.isdisjoint((queue_gate(q), task_gate(t)))]
+            await self._hints.wake(*behind)
+        except StoreUnavailable:
+            pass  # a hint may be lost; the gate was moved, and that is what the caller is to hear
 
     # -- logs --------------------------------------------------------------------------------------------------
 

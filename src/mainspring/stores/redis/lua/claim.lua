@@ -5,6 +5,7 @@
 -- KEYS  1: {ns}
 -- ARGV  1: queue  2: worker  3: token  4: now  5: until  6: limit  7: cap of the queue or -1
 --       8: bytes of input to answer  9: the named tasks with their caps or -1, as '\n<task>=<cap>\n<task>=<cap>\n'
+--       10: the lanes that the caller took the hints of, as '<queue>/<task>\n<queue>/<task>'
 -- Answers: when to look again or -1, whether anybody follows events, then per job three: id, row, input. Where the inputs
 --       are over the bytes allowed, the rest of them are left out (nil) and fetched by the caller.
 -- Cost  an empty claim: five commands and one per priority, however many lanes and jobs there are. Per job taken two;
@@ -12,7 +13,7 @@
 
 local queue, worker, token = ARGV[1], ARGV[2], ARGV[3]
 local now, till, limit, cap = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local budget, named = tonumber(ARGV[8]), ARGV[9]
+local budget, named, duties = tonumber(ARGV[8]), ARGV[9], ARGV[10]
 local LANES = 50 -- read at a time
 
 local followed = redis.call('EXISTS', NS .. ':followed')
@@ -73,9 +74,9 @@ local function cap_of(task)
   return most == NONE and math.huge or most
 end
 
--- How many of a task may still be taken, 0 where it is not named, closed or full.
+-- How many of a task may still be taken, 0 where it is not named, closed or full; whatever room there is.
 local free, full = {}, {}
-local function room_of(task)
+local function left_of(task)
   local left = free[task]
   if not left then
     left = cap_of(task) or 0
@@ -93,7 +94,11 @@ local function room_of(task)
     end
     free[task] = left
   end
-  return math.min(room, left)
+  return left
+end
+
+local function room_of(task)
+  return math.min(room, left_of(task))
 end
 
 local function task_of(row)
@@ -148,6 +153,7 @@ while room > 0 do
   offset = offset + LANES
 end
 
+local only_lapsed = room <= 0 -- and there may be more of these
 local priorities = redis.call('ZREVRANGE', NS .. ':priorities:' .. queue, 0, -1)
 for _, priority in ipairs(priorities) do
   if room <= 0 then break end
@@ -195,9 +201,33 @@ for task in pairs(full) do
   redis.call('SADD', NS .. ':full:' .. task, queue)
   redis.call('PEXPIRE', NS .. ':full:' .. task, HINT_MS)
 end
+
+-- -- handing on ------------------------------------------------------------------------------------------------
+
+-- Whether anything waits in the lanes of a task. Of those that `flush` looked at it is known.
+local function waits(place, task, of)
+  for _, priority in ipairs(of or redis.call('ZRANGE', NS .. ':priorities:' .. place, 0, -1)) do
+    local lane = lanes[NS .. ':due:' .. place .. ':' .. task .. ':' .. priority]
+    if lane then
+      if lane[4] then return true end
+    elseif redis.call('ZSCORE', NS .. ':ready:' .. place .. ':' .. priority, task) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Give others what the caller took the hints of: all of it where its slots are filled, else what it does not name now.
+local function hand_on(all)
+  for place, task in string.gmatch(duties, '([^/\n]+)/([^\n]+)') do
+    if (all or (place == queue and not cap_of(task))) and waits(place, task) then hint(place .. '/' .. task) end
+  end
+end
+
 if #chosen == 0 then
   if next(removed) then flush() end
   if cut then next_due = now end
+  hand_on(cut)
   return answer({})
 end
 
@@ -228,35 +258,43 @@ flush()
 
 -- -- looking ahead ---------------------------------------------------------------------------------------------
 
-local spent = {}
-for _, place in pairs(lanes) do
-  local first = place[4]
-  if first and first > now then
-    see(first)
-  end
-  if not (first and first <= now) then
-    spent[#spent + 1] = NS .. ':hint:' .. queue .. '/' .. place[2]
+local spent, seen = {}, {}
+for _, lane in pairs(lanes) do
+  local task, first = lane[2], lane[4]
+  if first then see(first) end
+  if not seen[task] then
+    seen[task] = true
+    if not waits(queue, task, priorities) then spent[#spent + 1] = NS .. ':hint:' .. queue .. '/' .. task end
   end
 end
 if not cut then spent[#spent + 1] = NS .. ':hint:' .. queue end
 if #spent > 0 then redis.call('DEL', unpack(spent)) end
 see(till)
-if cut then
-  next_due = now
-  -- Every slot is filled, so the next look is somebody else's: pass the hint on, for what is due or else comes first.
-  local first, task = math.huge, nil
-  for _, priority in ipairs(priorities) do
-    local ready = redis.call('ZRANGE', NS .. ':ready:' .. queue .. ':' .. priority, 0, LANES - 1, 'WITHSCORES')
-    for n = 1, #ready, 2 do
-      local due = tonumber(ready[n + 1])
-      if due >= first then break end
-      if (free[ready[n]] or cap_of(ready[n]) or 0) > 0 then
-        first, task = due, ready[n]
-        break
-      end
-    end
-    if first <= now then break end
+hand_on(cut)
+if not cut then return answer(taken) end
+
+-- Every slot is filled, so the next look is somebody else's: pass a hint on, for what has lapsed, is due or comes first.
+next_due = now
+local first, task = math.huge, nil
+for _, id in ipairs(only_lapsed and redis.call('ZRANGEBYSCORE', run, '-inf', now, 'LIMIT', 0, LANES) or {}) do
+  local row = redis.call('HGET', job_key(id), 'j')
+  local lapsed = row and task_of(row)
+  if lapsed and left_of(lapsed) > 0 then
+    first, task = now, lapsed
+    break
   end
-  if task then hint(queue .. '/' .. task) end
 end
+for _, priority in ipairs(priorities) do
+  if first <= now then break end
+  local ready = redis.call('ZRANGE', NS .. ':ready:' .. queue .. ':' .. priority, 0, LANES - 1, 'WITHSCORES')
+  for n = 1, #ready, 2 do
+    local due = tonumber(ready[n + 1])
+    if due >= first then break end
+    if left_of(ready[n]) > 0 then
+      first, task = due, ready[n]
+      break
+    end
+  end
+end
+if task then hint(queue .. '/' .. task) end
 return answer(taken)
