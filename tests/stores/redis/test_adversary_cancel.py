@@ -1,4 +1,4 @@
-"""Calls that are cancelled, and stores that are closed, at any moment: nothing stays behind, and the next call works."""
+"""Calls that are cancelled, and stores that are closed, at any moment: nothing is left, and the next call works."""
 
 from __future__ import annotations
 
