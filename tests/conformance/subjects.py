@@ -134,8 +134,8 @@ def _in_cluster() -> Subject:
 SERVERS = REDIS7, VALKEY8, REDIS62 = tuple(_on_server(kind, kind) for kind in ("redis7", "valkey8", "redis62"))
 CLUSTER = _in_cluster()
 SUBJECTS = (MODEL, MEMORY, FILE, *SERVERS, CLUSTER)
-SLOW = (REDIS62, CLUSTER)
-"""Left to the slow tests: 11 seconds each on two cores, for what the two before them have mostly shown."""
+SLOW = (REDIS7, REDIS62, CLUSTER)
+"""Left to the slow tests: 11 seconds each on two cores, for what Valkey has mostly shown."""
 
 
 def _marks(subject: Subject) -> list[pytest.MarkDecorator]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,3 +33,15 @@ async def nothing_is_left_unsaid() -> AsyncIterator[None]:
     assert not said
     left = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
     assert not left
+
+
+HERE = Path(__file__).parent
+SLOW = {"adversary_fleet", "adversary_indexes", "adversary_limits", "adversary_wakeups", "faults_connection",
+        "faults_server", "load", "replicas", "topology"}  # fmt: skip
+"""Modules that start servers of their own or wait for seconds: 60 s in all, which the quick suite has no room for."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == HERE and item.path.stem.removeprefix("test_") in SLOW:
+            item.add_marker(pytest.mark.slow)
