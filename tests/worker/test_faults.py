@@ -153,7 +153,7 @@ async def test_a_thousand_jobs_through_a_store_that_fails_all_the_time(rig: Rig,
 
     await rig.app.enqueue_many([job.job(n) for n in range(1_000)])
     async with rig.app.worker(poll=0.05) as worker:
-        for _ in range(15):
+        for _ in range(6):
             for name in ("claim", "save", "find", "get"):
                 if not rig.plan.failures.get(name):  # never many in a row: the worker would back off for long
                     rig.plan.fail(name, when)
