@@ -15,11 +15,7 @@ from mainspring.errors import DefinitionError
 from mainspring.stores.base import BATCH_ROWS, Count, Page, Query
 from mainspring.stores.redis.link import Link
 from mainspring.stores.redis.rows import SEPARATOR, read_job
-from mainspring.stores.redis.scripts import FIND
-
-READ = 3_000
-"""Index entries that one script call reads at most: 2 ms."""
-FEWEST = 10
+from mainspring.stores.redis.sources import Sources
 
 
 class Held(NamedTuple):
@@ -80,40 +76,21 @@ async def count(link: Link, query: Query) -> list[Count]:
 async def find(link: Link, query: Query) -> Page:
     """A page of jobs without payload."""
     after = "" if query.after is None else _cursor(query.after)
-    sources = _sources([held for held in await counts(link) if _counted(held, query)])
-    if not sources:
-        return Page([], None)
-    flat = [text for source in sources for text in source]
-    bound = min(BATCH_ROWS, max(FEWEST, READ // len(sources)))
-    most = min(bound, query.limit + 1)
-    found: list[tuple[str, Job]] = []
+    held = [((held.queue, held.task), held.state) for held in await counts(link) if _counted(held, query)]
+    sources = Sources(link, held, query.oldest_first)
+    # One row more than the page tells whether there is another page.
+    most = min(sources.bound, query.limit + 1)
+    found: list[tuple[int, Job]] = []
     while len(found) <= query.limit:
-        # One row more than the page tells whether there is another page.
-        rows = await link.call(FIND, "oldest" if query.oldest_first else "newest", after, most, *flat)
-        for place, id, row in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
-            after = str(place)
-            if row is not None and fits(job := read_job(id.decode(), row), query):
-                found.append((after, job))
-        if len(rows) < 3 * most:
+        rows = await sources.read(after, most)
+        for place, id, row in rows:
+            if row is not None and fits(job := read_job(id, row), query):
+                found.append((place, job))
+        if len(rows) < most:
             break
-        most = bound  # the filter keeps few: read more at a time
+        after, most = str(rows[-1].place), sources.bound  # the filter keeps few: read more at a time
     shown = found[: query.limit]
-    return Page([job for _, job in shown], shown[-1][0] if len(found) > len(shown) else None)
-
-
-def _sources(held: Sequence[Held]) -> list[tuple[str, str, str]]:
-    """The indexes to read. What waits and what runs share one; where only what runs is asked for, its leases tell."""
-    states: dict[tuple[str, str], set[State]] = {}
-    for one in held:
-        states.setdefault((one.queue, one.task), set()).add(one.state)
-    sources = []
-    for (queue, task), found in states.items():
-        if State.WAITING in found:
-            sources.append((queue, task, "live"))
-        elif State.RUNNING in found:
-            sources.append((queue, task, "running"))
-        sources += [(queue, task, s.value) for s in found if s not in (State.WAITING, State.RUNNING)]
-    return sources
+    return Page([job for _, job in shown], str(shown[-1][0]) if len(found) > len(shown) else None)
 
 
 def fits(job: Job, query: Query) -> bool:
