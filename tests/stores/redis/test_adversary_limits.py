@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from mainspring.core.ids import new_id
 from mainspring.core.job import Job, State
 from mainspring.core.records import Record
 from mainspring.stores.base import BATCH_ROWS, Beat, LogLine
@@ -14,6 +15,7 @@ from tests.factory import NOW, FakeClock, make_job
 from tests.servers import namespaces
 from tests.servers.shared import Shared
 from tests.stores.redis.audit import audit
+from tests.stores.redis.rig import ONE, server_of
 
 MANY = 9_000
 """More than Lua can unpack at once."""
@@ -66,6 +68,23 @@ async def test_a_batch_over_many_lanes_is_whole(store: RedisStore) -> None:
     assert all(await store.save(moved))
     claim = await store.claim("q", {"t": 7}, "w:1", "token", NOW, NOW + 15, BATCH_ROWS)
     assert len(claim.jobs) == 7
+
+
+@ONE
+async def test_lapsed_leases_of_a_task_that_may_not_run_cost_other_claims_little(kind: str) -> None:
+    """As when the workers of a paused task have died: each claim of its queue passes over all of them."""
+    with server_of(kind) as server:
+        store = RedisStore(server.url, FakeClock())
+        await store.open()
+        await fill(store, [make_job(task="dead") for _ in range(700)])
+        for _ in range(2):
+            await store.claim("default", {"dead": None}, "w:1", new_id(), NOW, NOW + 1, BATCH_ROWS)
+        await store.add([make_job("alive", due=NOW + 10)])
+        server.command("CONFIG", "RESETSTAT")
+        claim = await store.claim("default", {"t": None, "dead": 0}, "w:2", "token", NOW + 10, NOW + 20, 5)
+        assert [job.id for job in claim.jobs] == ["alive"]
+        assert sum(usage["calls"] for usage in server.info("commandstats").values()) < 40
+        await store.close()
 
 
 @pytest.mark.parametrize("id", ["a:b", "x" * 10_000, "{}", "*", "☃", "a\nb", " "])
