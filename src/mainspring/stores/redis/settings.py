@@ -114,10 +114,13 @@ def parse(url: str) -> Settings:
 
 def masked(url: str) -> str:
     """`url` without what may be a password, however badly it is written."""
-    # Up to the last "@", for a password that was not encoded may hold any sign.
-    url = re.sub(r"://([^:/@?]*):.*@", r"://\1:***@", url, flags=re.DOTALL)
-    if "@" not in url:
-        url = re.sub(r"(://[^:/?\[]*):(?!\d{1,5}(?:[/?,]|$))[^/?]*", r"\1:***", url)
+    # Up to the last "@", for a password that was not encoded may hold any sign; without a colon it may be all there is.
+    before, at, after = url.rpartition("@")
+    if at:
+        known = re.match(r"(?:[\w+]*://)?(?:[^:/@?#\s]*:(?!//))?", before)
+        url = f"{known[0] if known else ''}***@{after}"
+    else:
+        url = re.sub(r"(://[^:/?\[]*):(?!\d{1,5}(?:[/?,]|$)).*", r"\1:***", url, flags=re.DOTALL)
     return re.sub(r"((?:password|passwd|pwd)=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
 
 
