@@ -61,8 +61,7 @@ async def _ask(link: Link, *command: Argument) -> tuple[Any, str]:
 
 
 def _reason(command: tuple[Argument, ...], error: StoreError) -> str:
-    told = str(error.__cause__ or error).partition(", with args")[0]
-    return f"the server refused {' '.join(map(str, command[:2]))}: {told}"
+    return f"the server refused {' '.join(map(str, command[:2]))}: {error.__cause__ or error}"
 
 
 async def _meta(link: Link) -> list[Fact]:

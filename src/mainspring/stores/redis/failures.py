@@ -35,6 +35,10 @@ _LOGIN = {
 class Refusal(Exception):
     """An error that a server answered: the command had no effect, but for a script that broke off in the middle."""
 
+    def __init__(self, text: str) -> None:
+        # Of an unknown command the server quotes the arguments: of HELLO that is the password.
+        super().__init__(text.partition(", with args beginning")[0])
+
     @cached_property
     def code(self) -> str:
         """The word that says which: LOADING, READONLY, OOM …; ERR for all others."""
