@@ -201,8 +201,11 @@ async def test_a_cancel_with_a_strange_reason_is_refused(app: Mainspring, reason
 
 @pytest.mark.parametrize(
     "settings",
-    [{"queues": "emails"}, {"queues": []}, {"queues": ["a", "a"]}, {"queues": [5]}, {"tasks": "job"}, {"id": "plain"}],
-)
+    [
+        {"queues": "emails"}, {"queues": []}, {"queues": ["a", "a"]}, {"queues": [5]}, {"tasks": "job"},
+        {"id": "plain"}, {"id": "w:\0"}, {"id": "w:\ud800"},
+    ],
+)  # fmt: skip
 async def test_settings_that_make_no_sense_are_refused(app: Mainspring, settings: dict[str, Any]) -> None:
     @app.task
     async def job() -> None: ...

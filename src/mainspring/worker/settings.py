@@ -50,8 +50,10 @@ class WorkerSettings:
             raise DefinitionError(f"bad log_lines: {self.log_lines!r}. Expected a whole number of 0 or more.")
         for name, what in (("queues", "queue"), ("tasks", "task")):
             _check_names(getattr(self, name), name, what)
-        if self.id is not None and (not isinstance(self.id, str) or ":" not in self.id):
-            raise DefinitionError(f'bad worker id: {self.id!r}. Expected text with a ":", as no queue has in its name.')
+        if self.id is not None and (not isinstance(self.id, str) or ":" not in self.id or not self.id.isprintable()):
+            raise DefinitionError(
+                f'bad worker id: {self.id!r}. Expected printable text with a ":", as no queue has in its name.'
+            )
         for name in ("grace", "lease", "beat", "poll", "stall_limit"):
             object.__setattr__(self, f"{name}_ms", milliseconds(getattr(self, name), name))
         if not 0 < self.beat_ms * 2 <= self.lease_ms:
