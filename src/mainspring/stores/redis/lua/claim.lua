@@ -8,8 +8,9 @@
 --       10: the lanes that the caller took the hints of, as '<queue>/<task>\n<queue>/<task>'
 -- Answers: when to look again or -1, whether anybody follows events, then per job three: id, row, input. Where the inputs
 --       are over the bytes allowed, the rest of them are left out (nil) and fetched by the caller.
--- Cost  an empty claim: five commands and one per priority, however many lanes and jobs there are. Per job taken two;
---       per lane that is due but not named, full or closed, nothing; 100 jobs of one lane take 1 ms.
+-- Cost  an empty claim: five commands and two per priority, however many lanes and jobs there are. One job: 17 commands,
+--       0.15 ms, with 300 lanes that are due 0.3 ms. Each further job two, each further lane six; per lane that is due
+--       but not named, full or closed, nothing. 100 jobs of one lane take 1.5 ms.
 
 local queue, worker, token = ARGV[1], ARGV[2], ARGV[3]
 local now, till, limit, cap = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])

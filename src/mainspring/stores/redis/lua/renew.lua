@@ -5,7 +5,7 @@
 -- KEYS  1: {ns}
 -- ARGV  1: the new end; then per beat three: id, token, progress or '' ('': keep)
 -- Answers, per beat that was renewed, two: its number (from 0), its row.
--- Cost  per beat two commands; 100 beats take 0.8 ms.
+-- Cost  per beat two commands; 100 beats take 1.2 ms.
 
 local till = tonumber(ARGV[1])
 local answers = {}
