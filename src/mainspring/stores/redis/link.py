@@ -129,23 +129,29 @@ class Link:
         """
         if not self.settings.replicas:
             return await self.call(script, *args)
-        patience = round(self.settings.timeout * 1_000 / 2)
-        wait = ("WAIT", self.settings.replicas, patience)
-
-        async def attempt(line: Line) -> tuple[Any, Any]:
-            command = self._command(line, script, args)
-            reply, replicas = await answers(line.send_many([command, wait]))
-            if isinstance(reply, Refusal) and reply.code == "NOSCRIPT":
-                load = ("SCRIPT", "LOAD", self._text(line, script).source)
-                _, reply, replicas = await answers(line.send_many([load, command, wait]))
-            if isinstance(reply, Exception):
-                raise reply
-            return reply, replicas
-
-        reply, replicas = await self._carry(attempt)
+        reply, replicas = await self._carry(lambda shared: self._replicated(shared, script, args))
         if isinstance(replicas, Exception) or replicas < self.settings.replicas:
             raise failures.too_few_replicas(self.settings, replicas)
         return reply
+
+    async def _replicated(self, shared: Line, script: Script, args: tuple[Argument, ...]) -> tuple[Any, Any]:
+        """The reply of a script, and how many replicas have what it wrote."""
+        line = await self._borrow(shared)  # for WAIT holds up all that comes after it on its connection
+        command = self._command(line, script, args)
+        # A repeated call finds all as it should be and writes nothing. Valkey then has nothing to wait for, and says
+        # that the replicas have it all; so something is written in any case.
+        touch = ("HSET", f"{self.namespace}:meta", "replicas", self.settings.replicas)
+        wait = ("WAIT", self.settings.replicas, round(self.settings.timeout * 1_000 / 2))
+        try:
+            reply, _, replicas = await answers(line.send_many([command, touch, wait]))
+            if isinstance(reply, Refusal) and reply.code == "NOSCRIPT":
+                load = ("SCRIPT", "LOAD", self._text(line, script).source)
+                _, reply, _, replicas = await answers(line.send_many([load, command, touch, wait]))
+        finally:
+            self.give_back(line)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply, replicas
 
     async def _run(self, line: Line, script: Script, args: tuple[Argument, ...]) -> Any:
         command = self._command(line, script, args)
