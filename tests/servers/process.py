@@ -42,9 +42,10 @@ class ServerProcess:
     def __init__(self, kind: str, *arguments: str) -> None:
         self.kind = kind
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{kind}-"))
+        self.folder = self._make_folder()
         self.configuration = self.folder / "server.conf"
         self.arguments = arguments
+        self.frozen = False
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -72,7 +73,7 @@ class ServerProcess:
         guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*guard, str(find(self.kind)), str(self.configuration), *self.arguments],
+                [*guard, str(find(self.kind)), *self._command_line()],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -95,17 +96,26 @@ class ServerProcess:
     def freeze(self) -> None:
         """SIGSTOP: connections stay open, nothing is answered."""
         os.kill(self.pid, signal.SIGSTOP)
+        self.frozen = True
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
+        self.frozen = False
 
     def close(self) -> None:
         """End it and remove its folder."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _make_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(prefix=f"{self.kind}-"))
+
+    def _command_line(self) -> list[str]:
+        return [str(self.configuration), *self.arguments]
+
     def _end(self, number: int) -> None:
         process, self._process = self._process, None
+        self.frozen = False
         if process is None:
             return
         process.send_signal(number)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
-from tests.servers.binaries import KINDS
+from tests.servers.binaries import REDIS_KINDS
 from tests.servers.cluster import RedisCluster
 from tests.servers.redis import RedisServer, client, execute
 
@@ -57,5 +57,5 @@ def _kind_of(url: str) -> str | None:
     found = Outside(url).command("INFO", "server")
     product = "valkey" if found.get("server_name") == "valkey" else "redis"
     major, minor = str(found.get("valkey_version") or found["redis_version"]).split(".")[:2]
-    fitting = (kind for kind in KINDS.values() if kind.program.startswith(product))
+    fitting = (kind for kind in REDIS_KINDS.values() if kind.program.startswith(product))
     return next((kind.name for kind in fitting if kind.fits((int(major), int(minor)))), None)

@@ -8,7 +8,7 @@ import pytest
 import redis
 from redis.exceptions import MovedError
 
-from tests.servers.binaries import KINDS, needs
+from tests.servers.binaries import REDIS_KINDS, needs
 from tests.servers.cluster import SLOTS, RedisCluster, info, slot_of
 from tests.servers.redis import RedisServer
 from tests.servers.sentinel import RedisSentinel
@@ -68,7 +68,7 @@ def test_a_replica_takes_over_for_a_dead_node() -> None:
         assert lost.info("replication")["role"] == "slave"
 
 
-EVERY_KIND = [pytest.param(kind, marks=needs(kind)) for kind in KINDS]
+EVERY_KIND = [pytest.param(kind, marks=needs(kind)) for kind in REDIS_KINDS]
 
 
 @pytest.mark.slow

@@ -10,12 +10,12 @@ import sys
 import pytest
 from redis.exceptions import ConnectionError, TimeoutError
 
-from tests.servers.binaries import KINDS, needs
+from tests.servers.binaries import REDIS_KINDS, needs
 from tests.servers.redis import RedisServer, client
 from tests.servers.shared import Shared, shared
 from tests.servers.waiting import until
 
-EVERY_KIND = [pytest.param(kind, marks=needs(kind)) for kind in KINDS]
+EVERY_KIND = [pytest.param(kind, marks=needs(kind)) for kind in REDIS_KINDS]
 every_kind = pytest.mark.parametrize("kind", EVERY_KIND)
 
 
@@ -30,7 +30,7 @@ def test_a_kind_is_what_its_name_says(kind: str) -> None:
     assert ("valkey_version" in found) == kind.startswith("valkey")
     version = found.get("valkey_version") or found["redis_version"]
     major, minor = version.split(".")[:2]
-    assert KINDS[kind].fits((int(major), int(minor)))
+    assert REDIS_KINDS[kind].fits((int(major), int(minor)))
 
 
 @every_kind
