@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -276,6 +277,11 @@ class ModelStore(Store):
     async def facts(self) -> list[Fact]:
         self._check()
         return [Fact("store", "model")]
+
+    # -- transactions
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        raise DefinitionError("the model has no transactions")
 
     # -- hints
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal
 
 from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import Event, Store
 
 When = Literal["before", "after"]
-CALLS = sorted(name for name in Store.__abstractmethods__ if name not in ("clone", "subscribe", "followed"))
+CALLS = sorted(Store.__abstractmethods__ - {"clone", "subscribe", "followed", "transaction"})
 
 
 class Plan:
@@ -49,6 +50,19 @@ class _Faulty:
 
     def subscribe(self) -> AsyncGenerator[list[Event], None]:
         return self.inner.subscribe()
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        return self._transaction(self.inner.transaction())
+
+    @asynccontextmanager
+    async def _transaction(self, inner: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
+        failure = self.plan.next("transaction")
+        if failure == "before":
+            raise StoreUnavailable("transaction: planned to lose against another writer")
+        async with inner as session:
+            yield session
+        if failure == "after":
+            raise StoreUnavailable("transaction: planned to lose the answer of its commit")
 
     async def call(self, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         failure = self.plan.next(name)

@@ -1,6 +1,7 @@
 """Records: small named documents with a version, an optional due time and an optional expiry.
 
-Gates, locks, leaders, workers, task snapshots and followers are records of a kind; schedules and cursors will be.
+Gates, locks, leaders, workers, task snapshots, followers and completions are records of a kind; schedules and cursors
+will be.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ LEASE = "lease"
 WORKER = "worker"
 TASK = "task"
 FOLLOWER = "follower"
+COMPLETION = "completion"
 
 
 class Record(Frozen, frozen=True, kw_only=True):
@@ -44,3 +46,11 @@ def task_gate(task: str) -> str:
 def closed(gate: Record, now: int) -> bool:
     """Whether a gate keeps claims out at `now`. A gate without expiry is a pause without end."""
     return gate.expires_at is None or gate.expires_at > now
+
+
+def completion_name(id: str, ask: str, scheduled_at: int) -> str:
+    """The name of the record that completes a unit of work: a job as it was asked for once.
+
+    Its retries and snoozes are the same unit; a rerun has another time, a new ask another id.
+    """
+    return f"{id}:{ask}:{scheduled_at}"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 from mainspring.core.job import Frozen, Job, State
@@ -253,6 +254,19 @@ class Store(ABC):
     async def facts(self) -> list[Fact]:
         """What this store knows of the server or the file that it stands on: each name once, and first `store`, its
         kind. What cannot be read is answered with the reason. For people who ask: may take a second."""
+
+    # -- transactions ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """A transaction on this store's own database, for the caller's writes and for `within`, in this event loop.
+
+        What it gives is the driver's own object. Committed when the block ends, rolled back by an exception, which is
+        raised on. Raises, at the call, `DefinitionError` where the store has none. `StoreUnavailable` from it or its
+        block means that it lost against another writer, or never began: nothing was committed, run all of it again.
+        That goes for the caller's own statements too: where one of them lost, this is what leaves the block. A commit
+        whose answer was lost is asked again here; where it stays unknown, another `StoreError` is raised.
+        """
 
     # -- hints -------------------------------------------------------------------------------------------------
     # May be lost or late, and may come for nothing; never needed for correctness. A name is a queue or a worker id;

@@ -7,6 +7,7 @@ has connections of its own. Holds no policy.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from mainspring.core.job import Job, State
@@ -230,6 +231,14 @@ class RedisStore(Store):
 
     async def facts(self) -> list[Fact]:
         return await gather(self._link)
+
+    # -- transactions ------------------------------------------------------------------------------------------
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        raise DefinitionError(
+            f"{self._settings.shown}: a Redis store has no transactions. Use a store that has them (a SQLite file), or "
+            "make the effect idempotent: hand it ctx.job_id or ctx.fence."
+        )
 
     # -- hints -------------------------------------------------------------------------------------------------
 

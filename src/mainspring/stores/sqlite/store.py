@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
 from mainspring.core.job import Job
 from mainspring.core.records import GATE, Record
-from mainspring.errors import StoreUnavailable
+from mainspring.errors import DefinitionError, StoreUnavailable
 from mainspring.stores.base import BATCH_ROWS, Beat, Claim, Count, Event, Fact, LogLine, Page, Query, Store
 from mainspring.stores.sqlite import events as event_table
 from mainspring.stores.sqlite import find, hints
@@ -31,6 +32,7 @@ from mainspring.stores.sqlite.follow import follow
 from mainspring.stores.sqlite.hub import Hub
 from mainspring.stores.sqlite.jobs import RUNNING, WAITING, change_of, new_job
 from mainspring.stores.sqlite.rows import read_job
+from mainspring.stores.sqlite.session import session
 from mainspring.stores.sqlite.settings import parse
 from mainspring.stores.sqlite.waiting import FREED, Marks, wait
 from mainspring.stores.sqlite.within import run_within
@@ -190,6 +192,16 @@ class SQLiteStore(Store):
 
     async def facts(self) -> list[Fact]:
         return await gather(self._connections(), self._settings)
+
+    # -- transactions ------------------------------------------------------------------------------------------
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        if self._settings.path is None:
+            raise DefinitionError(
+                "a store in memory has no transactions, for it has one connection. Use a file: sqlite:///name.db."
+            )
+        self._connections()
+        return session(self._settings)
 
     # -- hints -------------------------------------------------------------------------------------------------
 
