@@ -10,7 +10,7 @@ SERVERS_STAMP := $(VENV)/.installed-servers
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format servers bench bench-peers clean
+.PHONY: help demo test quick check format servers bench bench-peers bench-mongo clean
 
 help: ## Print this help.
 	@echo "Mainspring. Two to begin with: make demo, make test"
@@ -48,6 +48,9 @@ bench: $(BENCH_STAMP) $(SERVERS_STAMP) ## Measure throughput, latency and idle c
 
 bench-peers: $(BENCH_STAMP) $(SERVERS_STAMP) ## Measure other queues on Redis beside ours, and write the page. Takes an hour or two.
 	@$(BIN)/python -m benchmarks.peers
+
+bench-mongo: $(BENCH_STAMP) $(SERVERS_STAMP) ## Measure the MongoDB store beside Celery on MongoDB and bare operations. Takes half an hour.
+	@$(BIN)/python -m benchmarks.mongo
 
 clean: ## Remove the virtual environment, the caches and what was built.
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

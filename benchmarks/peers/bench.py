@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from tests.servers.redis import RedisServer
 
@@ -34,6 +34,14 @@ class Usage:
     requests: int
     cpu: float
     memory: int
+
+
+class Place(Protocol):
+    """What a stand needs of the server that it stands on; the benchmarks of the MongoDB store have one too."""
+
+    def url(self, far: bool) -> str: ...
+    def flush(self) -> None: ...
+    def usage(self) -> Usage: ...
 
 
 class Bench:
@@ -92,7 +100,7 @@ class Bench:
 class Stand:
     """One run of one system: a flushed server, a fresh folder, its driver. Use it as a context manager."""
 
-    def __init__(self, bench: Bench, environment: Environment, far: bool) -> None:
+    def __init__(self, bench: Place, environment: Environment, far: bool) -> None:
         self.bench = bench
         self.system = environment.system
         self.far = far

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -51,7 +52,7 @@ class Environment:
 def environment(system: System, folder: Path) -> Environment:
     """The environment of a system, made now if it is not there. Raises `Absent`."""
     if not system.packages:
-        versions = _versions(Path(sys.executable), ["redis", "hiredis"])
+        versions = _versions(Path(sys.executable), list(system.clients))
         ours = {"mainspring": mainspring.__version__} if system.queue else {}
         return Environment(system, Path(sys.executable), ours | versions)
     home = folder / system.environment
@@ -59,9 +60,11 @@ def environment(system: System, folder: Path) -> Environment:
     if not _made(home, system):
         _make(home, system)
     names = [
-        package.partition("[")[0] for package in system.packages if package not in ("packaging", "typing_extensions")
+        re.split(r"[\[<>=!~]", package)[0]
+        for package in system.packages
+        if package not in ("packaging", "typing_extensions")
     ]
-    return Environment(system, python, _versions(python, list(dict.fromkeys([*names, "redis", "coredis"]))))
+    return Environment(system, python, _versions(python, list(dict.fromkeys([*names, "redis", "coredis", "kombu"]))))
 
 
 def _made(home: Path, system: System) -> bool:

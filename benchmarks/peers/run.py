@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from benchmarks.peers.bench import Bench, Stand
+from benchmarks.peers.bench import Place, Stand
 from benchmarks.peers.environments import Environment
 from benchmarks.peers.processes import Failed
 from benchmarks.peers.results import FAR, Results
 from benchmarks.peers.workloads import FAR as MEASURED_FAR
-from benchmarks.peers.workloads import WORKLOADS, YARDSTICK, Sizes
+from benchmarks.peers.workloads import WORKLOADS, Sizes, Workload
 
 ONCE = ("idle", "memory", "recovery")
 """Those that hardly vary, or take long: one round."""
@@ -20,12 +20,20 @@ ONCE = ("idle", "memory", "recovery")
 class Run:
     """Holds the bench and the results."""
 
-    def __init__(self, bench: Bench, environments: Sequence[Environment], sizes: Sizes, rounds: int) -> None:
+    def __init__(
+        self,
+        bench: Place,
+        environments: Sequence[Environment],
+        sizes: Sizes,
+        rounds: int,
+        workloads: Mapping[str, Workload] = WORKLOADS,
+    ) -> None:
         self.results = Results()
         self.environments = environments
         self.rounds = rounds
         self.sizes = sizes
         self._bench = bench
+        self._workloads = workloads
         self.loads = list[float]()
         """The load of the machine before each measurement: on a busy one, rates are low and ratios blur."""
 
@@ -36,7 +44,7 @@ class Run:
         for turn in range(1 if workload in ONCE else self.rounds):
             for environment in self.environments if turn % 2 == 0 else self.environments[::-1]:
                 name = environment.system.name
-                if not environment.system.queue and workload not in YARDSTICK:
+                if not environment.system.queue and workload not in environment.system.yardstick:
                     continue
                 if (distance, name, workload) not in self.results.failures:
                     self._measure(workload, distance, environment)
@@ -48,7 +56,7 @@ class Run:
         self.loads.append(os.getloadavg()[0])
         try:
             with Stand(self._bench, environment, distance == FAR) as stand:
-                found = WORKLOADS[workload](stand, self.sizes, before)
+                found = self._workloads[workload](stand, self.sizes, before)
         except (Failed, OSError, ValueError) as error:
             self.results.fail(distance, name, workload, str(error))
             print(f"{distance} {workload} {name}: FAILED, {error}", flush=True)

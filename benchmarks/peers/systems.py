@@ -26,6 +26,10 @@ class System:
     python: tuple[int, int] = (3, 11)
     queue: bool = True
     """False for a yardstick, which is no queue and takes no part in the comparison."""
+    yardstick: tuple[str, ...] = ("enqueue",)
+    """The workloads that a yardstick can do."""
+    clients: tuple[str, ...] = ("redis", "hiredis")
+    """Packages whose versions are told too, for what runs in the environment of the harness."""
 
     @property
     def driver(self) -> Path:

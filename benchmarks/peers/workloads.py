@@ -56,18 +56,18 @@ def enqueue(stand: Stand, sizes: Sizes, _: Measured) -> Measured:
 
 
 def drain_10(stand: Stand, sizes: Sizes, _: Measured) -> Measured:
-    return _drain(stand, sizes, "drain-10", 10, 1)
+    return drain(stand, sizes, "drain-10", 10, 1)
 
 
 def drain_100(stand: Stand, sizes: Sizes, _: Measured) -> Measured:
-    return _drain(stand, sizes, "drain-100", 100, 1)
+    return drain(stand, sizes, "drain-100", 100, 1)
 
 
 def drain_2(stand: Stand, sizes: Sizes, _: Measured) -> Measured:
-    return _drain(stand, sizes, "drain-2", 10, 2)
+    return drain(stand, sizes, "drain-2", 10, 2)
 
 
-def _drain(stand: Stand, sizes: Sizes, row: str, concurrency: int, processes: int) -> Measured:
+def drain(stand: Stand, sizes: Sizes, row: str, concurrency: int, processes: int) -> Measured:
     jobs = max(200, int(sizes.drain * stand.system.share))
     stand.fill(jobs)
     before = stand.bench.usage()
@@ -204,5 +204,3 @@ WORKLOADS: dict[str, Workload] = {
 FAR = ("enqueue", "drain-10", "drain-100", "drain-2", "latency")
 """Those that are measured over the proxy as well."""
 SLOW = ("recovery",)
-YARDSTICK = ("enqueue",)
-"""Those that a yardstick can do."""
