@@ -1,5 +1,9 @@
 """A TCP proxy that spoils a connection on purpose: latency, cuts, refusals, black holes, half-open connections.
 
+Any server will do. A client of a MongoDB replica set, though, goes past a proxy to the addresses that the members tell
+it. Either the proxy stands for one server, `mongo_url`, which a client with `directConnection=true` does not leave; or
+the members tell the addresses of their proxies: `MongoReplicaSet.started(proxied=True)`, with one member or several.
+
 It runs in a thread of its own, so that tests and other processes can use it. For benchmarks it is a program:
 `python -m tests.servers.proxy --to 127.0.0.1:6379 --latency-ms 1` prints its port and runs until it is ended.
 """
@@ -54,6 +58,10 @@ class Proxy:
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def mongo_url(self, database: str = "") -> str:
+        """For a mongod behind it. Whoever is elected elsewhere is not found this way."""
+        return f"mongodb://127.0.0.1:{self.port}/{database}?directConnection=true"
 
     @property
     def open(self) -> int:
