@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
@@ -14,7 +14,7 @@ from mainspring.core.duration import Duration
 from mainspring.core.handle import JobEvent, JobHandle
 from mainspring.core.job import Job
 from mainspring.core.options import TaskOptions
-from mainspring.core.request import CallOptions, Request, unknown_option
+from mainspring.core.request import CallOptions, Request, transaction_of, unknown_option
 from mainspring.core.task import Task
 from mainspring.errors import DefinitionError
 from mainspring.leases import Locks
@@ -22,6 +22,7 @@ from mainspring.registry import Define
 from mainspring.stores import open_store
 from mainspring.stores.base import Store
 from mainspring.sync import Sync
+from mainspring.transactions import TIMEOUT, run_in_transaction
 from mainspring.worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -133,12 +134,25 @@ class Mainspring:
             )
         return await self.client.enqueue_request(task)
 
-    async def enqueue_many(self, requests: Iterable[Request[R]], within: Any = None) -> list[JobHandle[R]]:
-        """Store many calls made by `task.job(...)`, in order; see `Client.enqueue_many`."""
-        return await self.client.enqueue_many(requests, within)
+    async def enqueue_many(
+        self, requests: Iterable[Request[R]], within: Any = None, *, session: Any = None
+    ) -> list[JobHandle[R]]:
+        """Store many calls made by `task.job(...)`, in order; see `Client.enqueue_many`. `session` is `within`."""
+        return await self.client.enqueue_many(requests, transaction_of(within, session))
 
     async def enqueue_request(self, request: Request[R]) -> JobHandle[R]:
         return await self.client.enqueue_request(request)
+
+    async def with_transaction(self, callback: Callable[[Any], Awaitable[R]], *, timeout: Duration = TIMEOUT) -> R:
+        """Await `callback(session)` in a transaction of the store's own database, commit, and answer its value.
+
+        `session` is the driver's own object, for your statements and for `session=`: jobs enqueued with it exist when
+        it commits. Where another writer was faster it is rolled back and the callback runs again, for up to `timeout`;
+        so it does nothing that a rollback does not undo. Any other exception rolls back and is raised.
+        Raises `DefinitionError` where the store has no transactions, `StoreUnavailable` after `timeout`.
+        """
+        store = await self._connected()
+        return await run_in_transaction(store.transaction, callback, self.clock, timeout)
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 

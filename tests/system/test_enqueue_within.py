@@ -103,6 +103,23 @@ async def test_a_request_with_a_transaction_of_its_own_is_no_part_of_a_bulk(
     assert await count(app) == 0
 
 
+async def test_session_is_another_name_of_within(app: Mainspring, connection: sqlite3.Connection) -> None:
+    @app.task
+    def ship(order: int) -> None: ...
+
+    for end, expected in [("ROLLBACK", 0), ("COMMIT", 4)]:
+        connection.execute("BEGIN IMMEDIATE")
+        await ship.options(session=connection).enqueue(1)
+        await app.enqueue("ship", {"order": 2}, session=connection)
+        await app.enqueue_many([ship.job(3), ship.job(4)], session=connection)
+        connection.execute(end)
+        assert await count(app) == expected
+    with pytest.raises(DefinitionError, match="both within= and session="):
+        ship.options(session=connection, within=connection)
+    with pytest.raises(DefinitionError, match="both within= and session="):
+        await app.enqueue_many([ship.job(1)], connection, session=connection)
+
+
 async def test_a_connection_to_something_else_is_refused(app: Mainspring) -> None:
     @app.task
     def ship(order: int) -> None: ...

@@ -70,6 +70,7 @@ _ELSEWHERE = {
     "at": "belongs to a call: task.options(at=...)",
     "meta": "belongs to a call: task.options(meta=...)",
     "within": "belongs to a call: task.options(within=...)",
+    "session": "belongs to a call: task.options(session=...)",
     "runs_kept": "is history",
     "concurrency": "is max_concurrency (of the task) or a setting of the worker",
     "max_retries": "is retries",

@@ -41,6 +41,7 @@ class CallOptions(TypedDict, total=False):
     timeout, retention  instead of the task's.
     meta                texts that travel with the job: trace ids, tenant, user.
     within              your own open transaction (for SQLite: the connection): the job exists when it commits.
+    session             the same, as MongoDB's users call it.
     """
 
     delay: Duration
@@ -56,6 +57,7 @@ class CallOptions(TypedDict, total=False):
     retention: Duration
     meta: Mapping[str, str]
     within: Any
+    session: Any
 
 
 CALL_OPTIONS = tuple(CallOptions.__annotations__)
@@ -164,8 +166,8 @@ def _plain_fields(given: Mapping[str, Any]) -> dict[str, Any]:
         fields["priority"] = check_priority(given["priority"])
     if "queue" in given:
         fields["queue"] = check_name(given["queue"], "queue")
-    if "within" in given:
-        fields["within"] = given["within"]
+    if "within" in given or "session" in given:
+        fields["within"] = transaction_of(given.get("within"), given.get("session"))
     if "meta" in given:
         fields["meta"] = _check_meta(given["meta"])
     retry = retry_of(given, None)
@@ -175,6 +177,15 @@ def _plain_fields(given: Mapping[str, Any]) -> dict[str, Any]:
         # With nothing but a count, the rest of the policy is the task's, whatever that is when the run fails.
         fields["retry"] = {"max_attempts": retry.max_attempts} if "retries" in given else retry.to_dict()
     return fields
+
+
+def transaction_of(within: Any, session: Any) -> Any:
+    """The caller's transaction, under either of its names. Raises `DefinitionError` for both."""
+    if within is not None and session is not None:
+        raise DefinitionError(
+            "both within= and session=. They are two names of your transaction; expected one of them."
+        )
+    return session if within is None else within
 
 
 def _key_fields(given: Mapping[str, Any]) -> dict[str, Any]:
