@@ -12,6 +12,7 @@ the data of its message as attributes, so that a program need not parse text.
     ├── OutputError                 a handler returned what its task does not promise
     ├── JobNotFound
     ├── IllegalTransition           the job is in a state in which this cannot be done
+    ├── LeaseLost                   a run has lost its job: another worker may have it
     ├── ResultError                 the job ended without a result
     │   ├── JobFailed               failed or dead
     │   └── JobCancelled
@@ -101,6 +102,17 @@ class IllegalTransition(MainspringError):
         self.id = id
         self.state = state
         super().__init__(f"cannot {action} job {id}: it is {state}. Expected: {allowed}.")
+
+
+class LeaseLost(MainspringError):
+    """A run has lost its job: its lease has ended, and another worker may have it."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        super().__init__(
+            f"job {id} is no longer this run's: its lease has ended, and another worker may have it. "
+            "Let this pass, so that a transaction that is open is rolled back."
+        )
 
 
 class ResultError(MainspringError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
@@ -16,8 +17,10 @@ from mainspring.core.codec import encode_value
 from mainspring.core.duration import Duration, until
 from mainspring.core.job import Job
 from mainspring.core.records import task_gate
+from mainspring.core.request import transaction_of
 from mainspring.errors import InputError, MainspringError
 from mainspring.stores.base import LogLine
+from mainspring.transactions import TIMEOUT, run_in_transaction
 from mainspring.worker.text import storable
 
 if TYPE_CHECKING:
@@ -143,6 +146,33 @@ class Context:
     def lock(self, name: str, ttl: Duration = 30, wait: Duration | None = None) -> Lock:
         """A lock across all workers: `async with ctx.lock("name"): …`. Raises `LockHeld` when `wait` is over."""
         return self._worker.app.locks.lock(name, ttl=ttl, wait=wait)
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """A transaction of the store's own database: `async with ctx.transaction() as session: …`.
+
+        `session` is the driver's own object, for your statements, `session=` and `mark_completed`. Committed at the
+        end of the block, rolled back by an exception. Raises `StoreUnavailable` where another writer was faster (run
+        it again, as `with_transaction` does), `DefinitionError` where the store has no transactions.
+        """
+        return self._worker.executor.completions.transaction(self._hold)
+
+    async def with_transaction(self, callback: Callable[[Any], Awaitable[R]], *, timeout: Duration = TIMEOUT) -> R:
+        """Await `callback(session)` in a `transaction`, and again where another writer was faster; see
+        `app.with_transaction`. Answers its value."""
+        completions = self._worker.executor.completions
+        return await run_in_transaction(
+            self.transaction, callback, self._worker.clock, timeout, lambda: completions.landed(self._hold)
+        )
+
+    async def mark_completed(self, result: Any = None, *, session: Any = None, within: Any = None) -> None:
+        """End the job as completed, with `result`, exactly when the transaction `session` (or `within`) commits.
+
+        So what that transaction writes happens exactly once. Twice is once. After the commit nothing that the handler
+        does changes the outcome; where it is rolled back, the handler's end counts as always. Raises `LeaseLost`, and
+        another exception where another run has completed the job already: let them pass, so that yours is rolled back.
+        Raises `OutputError` and `PayloadTooLarge` as for a result that is returned.
+        """
+        await self._worker.executor.completions.mark(self._hold, result, transaction_of(within, session))
 
     async def throttle(self, duration: Duration | datetime, reason: str = "", *, scope: str = "cluster") -> None:
         """Start no further job of this task for `duration`, on any worker (`scope="local"`: on this one).

@@ -33,6 +33,7 @@ from mainspring.core.outcome import (
 )
 from mainspring.errors import InputError, MainspringError, OutputError, PayloadTooLarge
 from mainspring.events import emit
+from mainspring.worker.completion import Completions
 from mainspring.worker.context import Context
 from mainspring.worker.hold import Hold, Stop
 from mainspring.worker.text import storable
@@ -50,6 +51,7 @@ ASK_AGAIN = 1.0
 class Executor:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self.completions = Completions(worker)
         self._threads = Threads("mainspring-handler")
 
     def start(self, hold: Hold) -> None:
@@ -66,14 +68,21 @@ class Executor:
             if await self._begin(hold):
                 outcome = await self._handle(hold)
                 self._worker.desk.end(hold)
-                self._settle(hold, outcome)
+                if hold.completion is None or not await self.completions.ended(hold, hold.completion, outcome):
+                    self._settle(hold, outcome)
+                else:
+                    await self._worker.settler.flush(hold)
+                    self._worker.desk.drop(hold)
             else:
                 self._worker.desk.drop(hold)
         except Exception as error:
             self._lost(hold, error)
 
     async def _begin(self, hold: Hold) -> bool:
-        """Whether the handler is to run. What `states.begin` has to say is saved first; it is rarely anything."""
+        """Whether the handler is to run: not where an earlier run has completed the job in a transaction of its own.
+        What `states.begin` has to say is saved first; it is rarely anything."""
+        if hold.job.claims > 1 and await self.completions.ended_before(hold):
+            return False
         job, now, policy = hold.job, self._worker.clock.now(), hold.task.policy
         if states.begin(job, now, policy) is job:
             return True
@@ -131,6 +140,8 @@ class Executor:
             stopped = self._stopped(hold)
             if stopped is not None:
                 return stopped
+        if value is None and hold.settled:
+            return Success()  # its result is stored
         try:
             return Success(result=hold.task.encode_result(value))
         except (OutputError, PayloadTooLarge) as error:

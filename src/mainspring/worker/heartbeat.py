@@ -169,7 +169,7 @@ class Heartbeat:
     def _next(self, now: int) -> float:
         delay = self._settings.beat_ms
         for hold in list(self._worker.desk.holds):
-            if hold.progress is not None or hold.lines:
+            if not hold.settled and (hold.progress is not None or hold.lines):
                 delay = min(delay, max(hold.flushed_at + FLUSH - now, 1))
         return delay / 1000
 
@@ -178,7 +178,8 @@ class Heartbeat:
     def _take_up(self, now: int, every: bool) -> list[Hold]:
         """The holds to renew now. While it has them, their settle waits."""
         with self._worker.desk.lock:
-            due = [h for h in self._worker.desk.holds if not h.settling and (every or self._is_due(h, now))]
+            ours = [h for h in self._worker.desk.holds if not (h.settling or h.settled)]
+            due = [h for h in ours if every or self._is_due(h, now)]
             for hold in due:
                 hold.beating = True
         return due
@@ -250,7 +251,7 @@ class Heartbeat:
         """`margin` before a lease that cannot be renewed ends, its handler is told: one beat where that has failed."""
         soon = self._worker.clock.now() + margin
         for hold in list(self._worker.desk.holds):
-            if hold.job.due_at <= soon and hold.stop is None:
+            if hold.job.due_at <= soon and hold.stop is None and not hold.settled:
                 reason = "the store does not answer, and the lease is ending"
                 self._worker.call_soon(self._worker.executor.stop, hold, "lost", reason)
 

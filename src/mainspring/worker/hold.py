@@ -16,6 +16,7 @@ from mainspring.stores.base import LogLine
 
 if TYPE_CHECKING:
     from mainspring.core.task import Task
+    from mainspring.worker.completion import Completion
 
 Stop = Literal["timeout", "cancel", "shutdown", "lost"]
 
@@ -25,6 +26,7 @@ class Hold:
 
     __slots__ = (
         "beating",
+        "completion",
         "flushed_at",
         "handler_done",
         "job",
@@ -34,6 +36,8 @@ class Hold:
         "reason",
         "renewed_at",
         "run",
+        "sessions",
+        "settled",
         "settling",
         "started",
         "stop",
@@ -57,6 +61,13 @@ class Hold:
         self.timer: asyncio.TimerHandle | None = None
         self.beating = False
         self.settling = False
+        self.settled = False
+        """It is no longer running in the store, by our own write: nothing more is written, though its handler may go
+        on. Becomes True before `settling` ends, so that no renewal comes in between."""
+        self.completion: Completion | None = None
+        """Where the handler has called `mark_completed`."""
+        self.sessions: tuple[Any, ...] = ()
+        """The transactions of `ctx.transaction` that are open."""
         self.parked: asyncio.Future[None] | None = None
         """Resolved when the renewal in flight is over: a write waits for it."""
         self.renewed_at = now

@@ -50,12 +50,16 @@ class Settler:
         )
 
     async def write(self, hold: Hold, transition: Transition, size: int = 0) -> Job | None:
-        """Save what `transition` makes of the job. None: it is no longer ours, nothing was changed."""
+        """Save what `transition` makes of the job. None: it is no longer ours, nothing was changed.
+
+        Where the hold is settled, nothing is changed either, and the row is what it was then.
+        """
+        if hold.settled:
+            return hold.job
         if not self._take(hold):
             await self._own(hold)
         try:
-            if hold.lines:
-                await self._flush(hold)
+            await self.flush(hold)
             answer = await self._batcher.submit(Write(hold, transition, size=ROW_BYTES + size))
         finally:
             hold.settling = False
@@ -95,9 +99,11 @@ class Settler:
                 hold.parked = parked = asyncio.get_running_loop().create_future()
             await parked
 
-    async def _flush(self, hold: Hold) -> None:
+    async def flush(self, hold: Hold) -> None:
         """Log lines are in the store before the end of the run is: who waits for the result finds them."""
         lines = hold.take_lines()
+        if not lines:
+            return
         try:
             await append(self._worker.store, lines, self._worker.settings.log_lines)
         except StoreError as error:
@@ -157,6 +163,7 @@ class Settler:
     def _accept(self, hold: Hold, row: Job) -> Job:
         hold.job = row if row.input is None and row.result is None else row.evolve(input=None, result=None)
         hold.progress = None
+        hold.settled = row.state is not State.RUNNING
         return row
 
     async def _refresh(self, writes: list[Write], lost: list[int], answers: dict[int, Answer]) -> list[int]:
