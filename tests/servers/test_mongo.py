@@ -13,7 +13,7 @@ from tests.servers import databases, memory
 from tests.servers.binaries import KINDS, needs
 from tests.servers.mongo import Client, MongoServer, client, with_database
 from tests.servers.proxy import Proxy
-from tests.servers.shared import SharedMongo
+from tests.servers.shared import MONGO_URL, OutsideMongo, SharedMongo, shared_mongo
 from tests.servers.waiting import until
 
 pytestmark = needs("mongo6")
@@ -36,6 +36,14 @@ def test_its_url_is_that_of_a_store(mongo_server: SharedMongo, mongo_database: s
     with client(mongo_server.url_of(mongo_database)) as connection:
         connection.get_default_database().jobs.insert_one({"_id": 1})
     assert mongo_server.client[mongo_database].jobs.count_documents({}) == 1
+
+
+def test_a_server_that_runs_already_may_be_named(mongo_server: SharedMongo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MONGO_URL, mongo_server.url)
+    named = shared_mongo.__wrapped__()
+    assert isinstance(named, OutsideMongo)
+    assert (named.url, named.url_of("a")) == (mongo_server.url, mongo_server.url_of("a"))
+    assert named.client.admin.command("ping")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +103,7 @@ def test_a_dropped_database_is_gone_and_no_other(mongo_server: SharedMongo, mong
 # -- one server --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replica_set", [True, False])
 def test_a_killed_server_comes_back_on_its_port_with_its_data(replica_set: bool) -> None:
     with MongoServer.started(replica_set=replica_set) as server:
@@ -111,6 +120,7 @@ def test_a_killed_server_comes_back_on_its_port_with_its_data(replica_set: bool)
         assert (server.port, server.is_primary()) == (port, True)
 
 
+@pytest.mark.slow
 def test_what_it_acknowledged_outlives_a_kill() -> None:
     with MongoServer.started() as server:
         server.client.test.jobs.insert_many([{"_id": number} for number in range(100)])
@@ -119,6 +129,7 @@ def test_what_it_acknowledged_outlives_a_kill() -> None:
         assert server.client.test.jobs.count_documents({}) == 100
 
 
+@pytest.mark.slow
 def test_a_frozen_server_answers_when_it_thaws() -> None:
     with MongoServer.started() as server, client(server.url, socketTimeoutMS=100) as connection:
         assert connection.test.jobs.find_one() is None
@@ -130,6 +141,7 @@ def test_a_frozen_server_answers_when_it_thaws() -> None:
         assert server.client.test.jobs.find_one() is None
 
 
+@pytest.mark.slow
 def test_a_server_fails_when_told() -> None:
     with MongoServer.started() as server:
         jobs = server.client.test.jobs
@@ -143,6 +155,7 @@ def test_a_server_fails_when_told() -> None:
         assert [each["_id"] for each in jobs.find()] == [2]
 
 
+@pytest.mark.slow
 def test_it_takes_any_parameter_and_need_be_no_replica_set() -> None:
     with MongoServer.started(replica_set=False, transactionLifetimeLimitSeconds=2) as server:
         assert "setName" not in server.hello()
@@ -156,6 +169,7 @@ def test_a_server_that_cannot_start_says_why() -> None:
         MongoServer.started(noSuchThing=1)
 
 
+@pytest.mark.slow
 def test_a_proxy_before_it_is_not_gone_past() -> None:
     with MongoServer.started() as server, Proxy(server.port) as proxy:
         options: dict[str, Any] = {"serverSelectionTimeoutMS": 200, "socketTimeoutMS": 200}
