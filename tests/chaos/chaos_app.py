@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 from mainspring import Context, Mainspring, Retry
+from mainspring.worker.completion import Completions
+from mainspring.worker.hold import Hold
 
 app = Mainspring(os.environ["MAINSPRING_CHAOS_URL"])
 TRACE = Path(os.environ["MAINSPRING_CHAOS_TRACE"])
@@ -115,3 +117,40 @@ async def deaf(ctx: Context) -> str:
             trace("deaf", ctx)
     trace("end", ctx)
     return "second"
+
+
+@app.task(max_interruptions=50)
+async def sells(ctx: Context, killed: str) -> int:
+    """Writes a row and completes in one transaction; its process is killed `before` or `after` the commit, once."""
+    trace("start", ctx)
+    async with ctx.transaction() as session:
+        session.execute("INSERT INTO sales VALUES (?, ?)", (ctx.job_id, ctx.fence))
+        await ctx.mark_completed(ctx.fence, session=session)
+        if killed == "before":
+            kill_once(ctx.job_id)
+        elif killed == "after":
+            KILLED_AFTER.add(ctx.job_id)
+    await pause(0.01)
+    trace("end", ctx)
+    return -1
+
+
+KILLED_AFTER: set[str] = set()
+settle_what_landed = Completions.landed
+
+
+async def landed(self: Completions, hold: Hold) -> bool:
+    """Called when the transaction has committed."""
+    if hold.job.id in KILLED_AFTER:
+        kill_once(hold.job.id)
+    return await settle_what_landed(self, hold)
+
+
+Completions.landed = landed  # type: ignore[method-assign]
+
+
+def kill_once(id: str) -> None:
+    mark = TRACE.with_name(f"killed {id}")
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
