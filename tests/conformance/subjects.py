@@ -17,9 +17,10 @@ import pytest
 from mainspring.stores import open_store
 from mainspring.stores.base import Store
 from tests.conformance.model import ModelStore
-from tests.servers import namespaces
+from tests.servers import databases, namespaces
 from tests.servers.binaries import needs
-from tests.servers.shared import shared, shared_cluster
+from tests.servers.mongo import lasting_client
+from tests.servers.shared import needs_mongo, shared, shared_cluster, shared_mongo
 from tests.stores.redis.audit import audit
 
 Clock = Callable[[], int]
@@ -131,9 +132,34 @@ def _in_cluster() -> Subject:
     return Subject("cluster", make, snapshot, drop=drop, audit=audited, marks=needs("valkey8"))
 
 
+# -- MongoDB: a database for each folder -------------------------------------------------------------------------------
+
+
+def _mongo_store(folder: Path, clock: Clock) -> Store:
+    return open_store(shared_mongo().url_of(databases.name_for(folder)), time=clock)
+
+
+def _snapshot_database(store: Store, folder: Path) -> Callable[[], None]:
+    return databases.copy(shared_mongo().url, databases.name_for(folder))
+
+
+def _drop_database(folder: Path) -> None:
+    databases.drop(shared_mongo().url, databases.name_for(folder))
+
+
+@contextmanager
+def _session(folder: Path) -> Iterator[Any]:
+    with lasting_client(shared_mongo().url).start_session() as session, session.start_transaction():
+        yield session
+
+
+MONGO = Subject(
+    "mongo", _mongo_store, snapshot=_snapshot_database, transaction=_session, drop=_drop_database, marks=needs_mongo()
+)
+
 SERVERS = REDIS7, VALKEY8, REDIS62 = tuple(_on_server(kind, kind) for kind in ("redis7", "valkey8", "redis62"))
 CLUSTER = _in_cluster()
-SUBJECTS = (MODEL, MEMORY, FILE, *SERVERS, CLUSTER)
+SUBJECTS = (MODEL, MEMORY, FILE, *SERVERS, CLUSTER, MONGO)
 SLOW = (REDIS7, REDIS62, CLUSTER)
 """Left to the slow tests: 11 seconds each on two cores, for what Valkey has mostly shown."""
 

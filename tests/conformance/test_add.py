@@ -15,8 +15,8 @@ from mainspring.core.policy import Policy
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import BATCH_ROWS, Query, Store
 from tests.conformance.bench import Bench
-from tests.conformance.subjects import SUBJECTS, on_real_stores
-from tests.factory import BOOM, NOW, FakeClock, make_ask, make_job
+from tests.conformance.subjects import EVERY, Subject, on_real_stores
+from tests.factory import BOOM, NOW, make_ask, make_job
 
 EVERYTHING = make_job(
     "all", state=State.FAILED, queue="q", task="send-email", priority=7, due=NOW + 5, claims=3, settled=2, token="tok",
@@ -105,14 +105,13 @@ async def test_a_key_holds_against_30_000_later_jobs(bench: Bench) -> None:
     assert (answer.state, answer.claims) == (State.COMPLETED, 1)
 
 
-WITHIN = [s for s in SUBJECTS if s.transaction is not None]
+WITHIN_EACH = [each for each in EVERY if each.values[0].transaction is not None]
 
 
-@pytest.mark.parametrize("subject", WITHIN, ids=lambda s: s.name)
+@pytest.mark.parametrize("subject", WITHIN_EACH)
 async def test_within_a_callers_transaction_rows_exist_when_it_commits(
-    store: Store, bench: Bench, tmp_path: Path, clock: FakeClock
+    store: Store, bench: Bench, tmp_path: Path, subject: Subject
 ) -> None:
-    subject = WITHIN[0]
     assert subject.transaction is not None
     with subject.transaction(tmp_path) as transaction:
         [row] = await store.add([make_job("a")], within=transaction)
@@ -122,11 +121,10 @@ async def test_within_a_callers_transaction_rows_exist_when_it_commits(
     assert [job.id for job in (await bench.claim()).jobs] == ["a"]
 
 
-@pytest.mark.parametrize("subject", WITHIN, ids=lambda s: s.name)
+@pytest.mark.parametrize("subject", WITHIN_EACH)
 async def test_within_a_transaction_that_is_rolled_back_nothing_happened(
-    store: Store, bench: Bench, tmp_path: Path
+    store: Store, bench: Bench, tmp_path: Path, subject: Subject
 ) -> None:
-    subject = WITHIN[0]
     assert subject.transaction is not None
     [held] = await bench.take(make_job("held"))
     with suppress(KeyError), subject.transaction(tmp_path) as transaction:

@@ -11,7 +11,7 @@ from mainspring.core.records import LEASE as LEASE_KIND
 from mainspring.core.records import Record
 from mainspring.stores.base import Store
 from tests.conformance.bench import Bench
-from tests.conformance.subjects import SUBJECTS
+from tests.conformance.subjects import EVERY
 from tests.factory import NOW
 
 
@@ -117,7 +117,7 @@ async def test_a_scan_with_due_goes_by_due_time_and_name(store: Store) -> None:
     assert [r.name for r in await store.scan("k", due=NOW + 1)] == ["c", "a", "b"]
 
 
-@pytest.mark.parametrize("subject", [s for s in SUBJECTS if s.transaction is not None], ids=lambda s: s.name)
+@pytest.mark.parametrize("subject", [each for each in EVERY if each.values[0].transaction is not None])
 async def test_within_a_callers_transaction(store: Store, subject: Any, tmp_path: Path, bench: Bench) -> None:
     with subject.transaction(tmp_path) as transaction:
         [new] = await store.write([record()], within=transaction)

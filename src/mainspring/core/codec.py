@@ -23,14 +23,15 @@ PAYLOAD_LIMIT = 256 * 1024
 DEPTH_LIMIT = 200
 """Levels of lists and objects in an input or a result. Readers recurse too, and their stack may be deeper than ours."""
 
-_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+"""The form in which all payload is stored: text that was made by it comes out of it again, letter by letter."""
 _LONG_DIGITS = re.compile(r"\d{19}")
 
 
 def encode_value(value: Any, what: str, limit: int = PAYLOAD_LIMIT) -> str:
     """`value` as JSON text. Raises `InputError` for what JSON cannot carry, `PayloadTooLarge` over `limit` bytes."""
     try:
-        text = _encode_json(value)
+        text = encode_json(value)
     except (TypeError, ValueError, RecursionError) as e:
         raise InputError(
             f"{what} is not JSON: {e}. "
@@ -127,10 +128,15 @@ _decode = msgspec.json.Decoder(Body).decode
 
 def encode_body(job: Job) -> str:
     """The body of `job` as JSON text, with the fields of newer versions that it was read with."""
-    body = Body(*_body_of(job))
     if not job.extra:
-        return _encode(body).decode()
-    return _encode(_overlay(job.extra, msgspec.to_builtins(body))).decode()
+        return _encode(Body(*_body_of(job))).decode()
+    return _encode(body_fields(job)).decode()
+
+
+def body_fields(job: Job) -> dict[str, Any]:
+    """The same as plain values, for a store that keeps the body as a document."""
+    body: dict[str, Any] = msgspec.to_builtins(Body(*_body_of(job)))
+    return _overlay(job.extra, body) if job.extra else body
 
 
 def decode_body(text: str) -> dict[str, Any]:
@@ -141,8 +147,13 @@ def decode_body(text: str) -> dict[str, Any]:
         raise StoreUnusable(f"a stored job cannot be read: {e}. Expected a job body of schema 1 to {SCHEMA}.") from e
     fields = dict(zip(BODY_FIELDS, _body_of(body), strict=True))
     if body.schema > SCHEMA:
-        fields["extra"] = _unknown(msgspec.json.decode(text))
+        fields["extra"] = unknown_fields(msgspec.json.decode(text))
     return fields
+
+
+def unknown_fields(stored: dict[str, Any]) -> dict[str, Any]:
+    """What a stored body has that this version does not know: `Job.extra`."""
+    return _unknown(stored)
 
 
 _NESTED: dict[type, dict[str, type]] = {Body: {"error": Error, "runs": Run, "again": Ask}, Run: {"error": Error}}

@@ -11,7 +11,8 @@ from mainspring.errors import DefinitionError
 from mainspring.stores.base import Store
 
 REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
-SCHEMES = ("sqlite", *REDIS)
+MONGODB = ("mongodb", "mongodb+srv")
+SCHEMES = ("sqlite", *REDIS, *MONGODB)
 
 
 def open_store(url: str, time: Callable[[], int] | None = None) -> Store:
@@ -35,6 +36,17 @@ def open_store(url: str, time: Callable[[], int] | None = None) -> Store:
             ) from e
 
         return RedisStore(url, time=time)
+    if scheme in MONGODB:
+        try:
+            from mainspring.stores.mongo import MongoStore
+        except ModuleNotFoundError as e:
+            if e.name not in ("pymongo", "bson"):
+                raise
+            raise DefinitionError(
+                f"a store on {scheme}: needs the package 'pymongo'. Install it: pip install 'mainspring[mongodb]'."
+            ) from e
+
+        return MongoStore(url, time=time)
     raise DefinitionError(
         f"unknown store: {url!r}. Expected a URL that begins with one of {', '.join(s + ':' for s in SCHEMES)} "
         'for example "sqlite:///mainspring.db" or "sqlite://:memory:".'

@@ -8,9 +8,10 @@ from typing import Any, cast
 import pytest
 
 from mainspring.stores import open_store
-from mainspring.stores.redis.clock import FAR, ServerClock
+from mainspring.stores.redis.clock import RedisTime
 from mainspring.stores.redis.link import Link
 from mainspring.stores.redis.scripts import Script
+from mainspring.stores.server_clock import FAR, ServerClock
 from tests.factory import NOW
 from tests.servers.redis import RedisServer
 
@@ -33,7 +34,7 @@ class World:
         return ServerClock(lambda: self.passed)
 
     async def read(self, process: ServerClock) -> int:
-        return await process.now(cast(Link, self))
+        return await process.now(RedisTime(cast(Link, self)))
 
     def pass_by(self, ms: int) -> None:
         self.server += ms

@@ -29,7 +29,7 @@ from mainspring.stores.base import (
 from mainspring.stores.redis import events as event_stream
 from mainspring.stores.redis import find as finding
 from mainspring.stores.redis import scripts
-from mainspring.stores.redis.clock import ServerClock
+from mainspring.stores.redis.clock import RedisTime
 from mainspring.stores.redis.facts import gather
 from mainspring.stores.redis.hints import Hints
 from mainspring.stores.redis.link import Link
@@ -37,6 +37,7 @@ from mainspring.stores.redis.logs import pack_line, read_line
 from mainspring.stores.redis.records import next_version, read_record, write_row
 from mainspring.stores.redis.rows import NONE, changed_row, new_row, pack_named, read_job, saved_row
 from mainspring.stores.redis.settings import parse
+from mainspring.stores.server_clock import ServerClock
 
 SCHEMA = 1
 """Of the keys and rows; a store with a newer one is left alone."""
@@ -82,7 +83,7 @@ class RedisStore(Store):
 
     async def time(self) -> int:
         if self._time is None:
-            return await self._clock.now(self._link)
+            return await self._clock.now(RedisTime(self._link))
         self._link.check_open()
         return self._time()
 

@@ -53,6 +53,8 @@ class SQLiteStore(Store):
         self._database: Database = File(self._settings) if self._settings.path else Memory(self._settings)
         self._opening = asyncio.Lock()
         self._is_open = False
+        self._turn = asyncio.Lock()
+        """Whose transaction it is, of those that callers open in this event loop."""
         self._marks = Marks()
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -201,7 +203,7 @@ class SQLiteStore(Store):
                 "a store in memory has no transactions, for it has one connection. Use a file: sqlite:///name.db."
             )
         self._connections()
-        return session(self._settings)
+        return session(self._settings, self._turn)
 
     # -- hints -------------------------------------------------------------------------------------------------
 

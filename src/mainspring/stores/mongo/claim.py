@@ -1,0 +1,184 @@
+"""The claim: look, take, and only where somebody was faster look again.
+
+What is taken is named by id, life and version, so a row that was taken is the row that was seen, and one update says
+by its number alone that all went well: two round trips. Where the number is smaller, the rows that carry the token are
+read. Tasks with a cap are taken in a transaction (`lanes`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from time import monotonic
+
+from mainspring.core.job import Job
+from mainspring.core.records import queue_gate, task_gate
+from mainspring.errors import StoreUnavailable
+from mainspring.stores.base import BATCH_ROWS, Claim
+from mainspring.stores.mongo.failures import blocked
+from mainspring.stores.mongo.lanes import Lanes, allow
+from mainspring.stores.mongo.link import Document, Link
+from mainspring.stores.mongo.look import Scene, Want, look, next_due
+from mainspring.stores.mongo.rows import read_job
+from mainspring.stores.mongo.take import carrying, taken, update
+
+ROUNDS = 16
+"""Looks in one claim at most; each but the first has a reason: a gate that moved, a cap that filled, a race lost."""
+WIDER = 4
+"""How many times as many rows to look at after a lost race, to choose among them by chance."""
+TAKE_TIME = 2.0
+"""Seconds that an update may wait for rows which somebody else's open transaction has written."""
+AVOIDED = 3.0
+"""Seconds for which such rows are left alone."""
+
+
+class Claimer:
+    """The claims of one store, and what it remembers from one to the next."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._lanes = Lanes(link)
+        self._closed: dict[str, int | None] = {}
+        """Gates that were closed when last seen."""
+        self._full: dict[str, set[str]] = {}
+        """By queue: tasks whose cap was reached when last seen."""
+        self._avoided: dict[str, float] = {}
+        """Rows that are held by somebody else's transaction, until when."""
+        self.followed_until: int | None = None
+
+    async def claim(self, want: Want) -> Claim:
+        claim = _Claim(self, want)
+        await claim.run()
+        return Claim(claim.jobs, await claim.next_due())
+
+    # -- what is believed --------------------------------------------------------------------------------------
+
+    def believed(self, want: Want) -> set[str]:
+        """The tasks that may be taken, if all is as it was when last seen."""
+        if queue_gate(want.queue) in self._closed:
+            return set()
+        full = self._full.get(want.queue, set())
+        return {task for task in want.tasks if task not in full and task_gate(task) not in self._closed}
+
+    def learn(self, want: Want, scene: Scene) -> None:
+        self._closed = scene.closed
+        self._full[want.queue] = {task for task, left in scene.open_tasks(want).items() if left == 0}
+        self.followed_until = scene.followed_until
+
+    def avoided(self) -> list[str]:
+        if self._avoided:
+            now = monotonic()
+            self._avoided = {id: end for id, end in self._avoided.items() if end > now}
+        return list(self._avoided)
+
+    # -- taking ------------------------------------------------------------------------------------------------
+
+    async def take(self, want: Want, rows: Sequence[Document]) -> list[Document]:
+        """Take what is still as it was seen; answers it as it is now, in order."""
+        capped = [row for row in rows if want.cap is not None or want.tasks[row["task"]] is not None]
+        if not capped:
+            return await self._take(want, rows)
+        free = [row for row in rows if row not in capped]
+        parts = [self._lanes.take(want, capped), *([self._take(want, free)] if free else [])]
+        found = {row["_id"]: row for part in await asyncio.gather(*parts) for row in part}
+        return [found[row["_id"]] for row in rows if row["_id"] in found]
+
+    async def _take(self, want: Want, rows: Sequence[Document]) -> list[Document]:
+        held = False
+        try:
+            with self.link.calls(min(TAKE_TIME, self.link.settings.timeout)):
+                if await update(self.link["jobs"], want, rows) == len(rows):
+                    return [taken(want, row) for row in rows]
+        except StoreUnavailable as error:  # whatever was done carries the token
+            held = error.__cause__ is not None and blocked(error.__cause__)
+        with self.link.calls():
+            mine = await carrying(self.link["jobs"], want, rows)
+        if held:
+            ids = {row["_id"] for row in mine}
+            end = monotonic() + AVOIDED
+            self._avoided.update({row["_id"]: end for row in rows if row["_id"] not in ids})
+        return mine
+
+
+class _Claim:
+    """One claim under way."""
+
+    def __init__(self, claimer: Claimer, want: Want) -> None:
+        self.jobs: list[Job] = []
+        self._claimer = claimer
+        self._want = want
+        self._scene = Scene([], {}, {}, None)
+        self._races = 0
+        self._passed_over = 0
+        self._more = True
+        """Whether there may be more to take now."""
+        self._bound = False
+        """Whether the queue's cap is reached."""
+
+    @property
+    def _room(self) -> int:
+        return self._want.limit - len(self.jobs)
+
+    async def run(self) -> None:
+        for _ in range(ROUNDS):
+            self._more = await self._round()
+            if not self._more or self._room <= 0:
+                return
+
+    async def _round(self) -> bool:
+        """Look, and take what is there. Answers whether to look again."""
+        claimer, want = self._claimer, self._want
+        asked = min(self._room * WIDER, BATCH_ROWS) if self._races else self._room
+        tasks = claimer.believed(want)
+        self._scene = scene = await look(claimer.link, want, tasks, asked, claimer.avoided())
+        claimer.learn(want, scene)
+        possible = claimer.believed(want)
+        if possible - tasks:
+            return True  # more may be taken than was looked for
+        self._bound = scene.room(want) == 0
+        chosen = self._choose([row for row in scene.rows if row["task"] in possible])
+        if chosen and not self._bound:
+            if not await self._take(chosen):
+                return True
+        elif tasks == possible or self._bound:
+            return False
+        return not self._bound and (len(scene.rows) == asked or self._passed_over > 0)
+
+    def _choose(self, rows: Sequence[Document]) -> list[Document]:
+        chosen = allowed = allow(self._want, rows, self._scene.live)
+        if len(allowed) > self._room:
+            chosen = allowed[: self._room]
+            if self._races:  # Others are at the same rows. Of equal rank any will do: all are taken in this moment.
+                equal = [row for row in allowed if row["rank"] == allowed[0]["rank"]]
+                picked = sorted(random.sample(range(len(equal)), min(self._room, len(equal))))
+                chosen = [equal[n] for n in picked]
+        self._passed_over = len(allowed) - len(chosen)
+        return chosen
+
+    async def _take(self, chosen: Sequence[Document]) -> bool:
+        """Take the chosen. False: others were faster with some of them."""
+        rows = await self._claimer.take(self._want, chosen)
+        self.jobs += map(read_job, rows)
+        if len(rows) == len(chosen):
+            return True
+        self._races += 1
+        await asyncio.sleep(random.uniform(0, 0.001 * self._races))
+        return False
+
+    async def next_due(self) -> int | None:
+        """When to look again."""
+        want, scene = self._want, self._scene
+        if self._room <= 0 or self._more:
+            return want.now
+        gate = queue_gate(want.queue)
+        if gate in scene.closed:
+            return scene.closed[gate]
+        times = [end for name, end in scene.closed.items() if name in {task_gate(task) for task in want.tasks}]
+        times += [live.end for live in scene.live.values()]
+        if self.jobs:
+            times.append(want.until)
+        if self._bound:
+            return min((time for time in times if time is not None), default=None)
+        times.append(await next_due(self._claimer.link, want, scene.open_tasks(want)))
+        return min((time for time in times if time is not None and time > want.now), default=None)

@@ -1,0 +1,103 @@
+"""Pages and counts of jobs for people.
+
+A page goes by insertion, along the index of the lanes that can hold anything, or of the states: the dead among a
+million finished jobs are found at once. Counts read an index and no document: a million takes about half a second, so
+they are bounded by the deadline and not by a number.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mainspring.core.job import State
+from mainspring.errors import DefinitionError
+from mainspring.stores.base import Count, Page, Query
+from mainspring.stores.mongo.link import Document, Link
+from mainspring.stores.mongo.renew import BARE
+from mainspring.stores.mongo.rows import date, read_job
+from mainspring.stores.mongo.schema import COUNTS, LANE, RECENT
+
+MERGED = 150
+"""Sorted scans that are merged at most; where a query would need more, all of a state is walked by insertion."""
+EVERY = [state.value for state in State]
+
+
+async def find(link: Link, query: Query) -> Page:
+    """A page of jobs without payload."""
+    chosen = _filter(query)
+    after = None if query.after is None else _cursor(query.after)
+    if after is not None:
+        chosen["seq"] = {"$gt" if query.oldest_first else "$lt": after}
+    with link.calls():
+        hint = await _narrow(link, query, chosen)
+        found = link["jobs"].find(
+            chosen, BARE, sort=[("seq", 1 if query.oldest_first else -1)], limit=query.limit + 1, hint=hint
+        )
+        rows = await found.to_list()
+    shown = rows[: query.limit]
+    return Page([read_job(row) for row in shown], str(shown[-1]["seq"]) if len(rows) > len(shown) else None)
+
+
+async def _narrow(link: Link, query: Query, chosen: Document) -> str:
+    """Name the queues and tasks that there are, where that lets the index of lanes serve; answers the index."""
+    states = chosen.setdefault("state", {"$in": EVERY})["$in"]
+    if query.queue is None and query.task is None:
+        return RECENT
+    queues = [query.queue] if query.queue is not None else await _distinct(link, "queue", {})
+    tasks = [query.task] if query.task is not None else await _distinct(link, "task", {"queue": query.queue})
+    if len(queues) * len(tasks) * len(states) > MERGED:
+        return RECENT
+    chosen["queue"], chosen["task"] = {"$in": queues}, {"$in": tasks}
+    return LANE
+
+
+async def _distinct(link: Link, field: str, among: Document) -> list[str]:
+    """The values of a field: one seek for each, where an index begins with it."""
+    found: list[str] = await link["jobs"].distinct(field, among)
+    return found
+
+
+async def count(link: Link, query: Query) -> list[Count]:
+    """How many jobs there are per queue, task and state."""
+    chosen = _filter(query)
+    chosen.setdefault("state", {"$in": EVERY})
+    group = {"_id": {"queue": "$queue", "task": "$task", "state": "$state"}, "jobs": {"$sum": 1}}
+    with link.calls():
+        cursor = await link["jobs"].aggregate([{"$match": chosen}, {"$group": group}], hint=COUNTS)
+        rows = await cursor.to_list()
+    return [Count(r["_id"]["queue"], r["_id"]["task"], State(r["_id"]["state"]), r["jobs"]) for r in rows]
+
+
+def _filter(query: Query) -> Document:
+    chosen: Document = {
+        name: value
+        for name, value in (
+            ("queue", query.queue), ("task", query.task), ("worker", query.worker), ("origin", query.origin),
+            ("keyed", query.keyed),
+        )
+        if value is not None
+    }  # fmt: skip
+    if query.states:
+        chosen["state"] = {"$in": [state.value for state in query.states]}
+    created: Document = {}
+    if query.created_after is not None:
+        created["$gte"] = date(query.created_after)
+    if query.created_before is not None:
+        created["$lt"] = date(query.created_before)
+    if created:
+        chosen["created_at"] = created
+    if query.error is not None:
+        chosen["$expr"] = _holds_error(query.error)
+    return chosen
+
+
+def _holds_error(text: str) -> Document:
+    """Whether the last error, as people see it, holds the text in any case of letters."""
+    shown = {"$concat": ["$error.type", ": ", "$error.message"]}
+    return {"$regexMatch": {"input": {"$ifNull": [shown, ""]}, "regex": re.escape(text), "options": "i"}}
+
+
+def _cursor(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 19:
+        raise DefinitionError(f"bad cursor: {text!r}. Expected the cursor of a page that find() answered.")
+    return int(text)

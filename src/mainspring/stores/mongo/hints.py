@@ -1,0 +1,150 @@
+"""Hints: a small capped collection rings in all processes that listen. May be lost; polling is the truth.
+
+A document names the lanes (`queue/task`) or worker ids that are to look. All who wait for a queue hear it, so they
+would all look at once, and all but one in vain. Therefore whoever looked in vain after a hint waits a little longer the
+next time, up to `WIDEST`, and whoever found something waits less: in an idle fleet the first to look is there in a
+moment, the others' looks are spread, and a worker that is alone does not wait at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from mainspring.errors import StoreError
+from mainspring.stores.mongo.link import Link
+from mainspring.stores.mongo.tail import OPENED, tail
+
+NARROWEST, WIDEST = 0.002, 0.25
+"""Seconds over which looks are spread."""
+ALL = "*"
+"""In place of a task, or of a queue: a hint for all of them."""
+
+
+class Hints:
+    """What one store hears and tells."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._ear: asyncio.Task[None] | None = None
+        self._heard = 0
+        """Grows with each hint."""
+        self._latest: dict[str, dict[str, int]] = {}
+        """By queue or worker id, and task: when it was last named, as `_heard` was."""
+        self._looked: dict[str, int] = {}
+        """What had been heard when this queue was last claimed from."""
+        self._tasks: dict[str, Collection[str]] = {}
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._spread = 0.0
+        self._woken = False
+        self._pending: set[str] = set()
+        self._telling: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.cancel()
+            await asyncio.gather(ear, return_exceptions=True)
+        if self._telling is not None:
+            await asyncio.gather(self._telling, return_exceptions=True)
+
+    # -- telling -----------------------------------------------------------------------------------------------
+
+    def tell(self, names: Iterable[str]) -> asyncio.Task[None]:
+        """Ring for these names. While one hint is on its way others gather, and go together."""
+        self._pending.update(names)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell(), name="mainspring-tell")
+        return self._telling
+
+    async def _tell(self) -> None:
+        while self._pending:
+            names, self._pending = sorted(self._pending), set()
+            self._hear(names)
+            try:
+                with self._link.calls():
+                    await self._link["signals"].insert_one({"names": names})
+            except StoreError:
+                pass  # a hint
+
+    # -- hearing -----------------------------------------------------------------------------------------------
+
+    def claims(self, queue: str, tasks: Mapping[str, int | None]) -> None:
+        """A claim begins: what was heard before it is done with."""
+        self._listen()
+        self._looked[queue] = self._heard
+        self._tasks[queue] = tasks
+
+    def claimed(self, took: bool) -> None:
+        """A claim is over."""
+        if not self._woken:
+            return
+        self._woken = False
+        wider = min(max(self._spread * 2, NARROWEST), WIDEST)
+        self._spread = wider if not took else self._spread / 2 if self._spread > NARROWEST else 0.0
+
+    async def wait(self, names: Sequence[str], timeout: float) -> bool:
+        """Sleep until one of `names` is heard, or `timeout` seconds are over."""
+        self._link.check_open()
+        self._listen()
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._is_woken(names):
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._waiters.add(waiter)
+                    try:
+                        await waiter
+                    finally:
+                        self._waiters.discard(waiter)
+                if self._spread and not any(":" in name for name in names):
+                    await asyncio.sleep(random.uniform(0, self._spread))
+        except TimeoutError:
+            return self._is_woken(names)
+        for name in names:
+            if ":" in name:  # a worker's id: it claims nothing, so this is when it has looked
+                self._looked[name] = self._heard
+        self._woken = True
+        return True
+
+    def _is_woken(self, names: Sequence[str]) -> bool:
+        return any(self._newest(name) > self._looked.get(name, 0) for name in names)
+
+    def _newest(self, name: str) -> int:
+        """When a hint last came for `name` that concerns the tasks of its last claim."""
+        tasks = self._tasks.get(name)
+        return max(
+            (
+                at
+                for place in ((name,) if ":" in name else (name, ALL))
+                for task, at in self._latest.get(place, {}).items()
+                if task == ALL or tasks is None or task in tasks
+            ),
+            default=0,
+        )
+
+    def _listen(self) -> None:
+        if self._ear is None or self._ear.done():
+            self._ear = asyncio.create_task(self._run(), name="mainspring-ear")
+
+    async def _run(self) -> None:
+        opened = False
+        async for document in tail(self._link, "signals", {"names": {"$exists": True}}):
+            if document is OPENED:
+                if opened:  # while nobody listened something may have been said
+                    self._hear(self._looked)
+                opened = True
+            elif document is not None:
+                self._hear(document["names"])
+
+    def _hear(self, names: Iterable[str]) -> None:
+        self._heard += 1
+        for name in names:
+            # A queue's name has no colon, a worker's id always has one.
+            place, _, task = (name, "", ALL) if ":" in name else name.partition("/")
+            self._latest.setdefault(place, {})[task or ALL] = self._heard
+        if len(self._latest) > 10_000:  # names of workers that came and went
+            self._latest.clear()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,152 @@
+"""Caps: who claims of a capped task, or from a capped queue, writes its lane document first, in one transaction.
+
+Two such transactions at once conflict on that document, and one begins anew; so what is counted inside is what counts.
+A standalone server has no transactions: there the lane document is a lock with an end, which holds as long as nobody
+stalls for `HELD` between counting and taking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from mainspring.errors import StoreUnavailable
+from mainspring.stores.mongo.failures import TRANSIENT
+from mainspring.stores.mongo.link import Document, Link
+from mainspring.stores.mongo.look import Live, Want, live_in, live_of, lives
+from mainspring.stores.mongo.schema import CLAIM
+from mainspring.stores.mongo.take import carrying, taken, update
+
+TRIES = 6
+HELD = 5_000
+"""ms for which a lane on a standalone server is somebody's."""
+SERVER_TIME = 5.0
+QUEUE = "queue:"
+TASK = "task:"
+
+
+class Lanes:
+    """Taking under caps."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._made: set[str] = set()
+
+    async def take(self, want: Want, rows: Sequence[Document]) -> list[Document]:
+        """Take of `rows`, in order, what the caps allow; answers the rows as they are now. Nothing, where others were
+        faster all the time."""
+        names = sorted({f"{TASK}{row['task']}" for row in rows if want.tasks[row["task"]] is not None})
+        if want.cap is not None:
+            names.append(f"{QUEUE}{want.queue}")
+        await self._make(names)
+        for attempt in range(TRIES):
+            try:
+                async with self._alone(names, want.token) as session:
+                    return await self._take(want, rows, session)
+            except StoreUnavailable as error:
+                cause = error.__cause__
+                if not isinstance(cause, PyMongoError) or not cause.has_error_label(TRANSIENT):
+                    raise
+            await asyncio.sleep(random.uniform(0, 0.004 * 2**attempt))
+        return []
+
+    async def _make(self, names: Sequence[str]) -> None:
+        """See that the documents exist: a transaction must not have to insert them."""
+        new = [name for name in names if name not in self._made]
+        if not new:
+            return
+        with self._link.calls():
+            await self._link["lanes"].bulk_write(
+                [UpdateOne({"_id": name}, {"$setOnInsert": {"turn": 0}}, upsert=True) for name in new], ordered=False
+            )
+        self._made.update(new)
+
+    async def _take(self, want: Want, rows: Sequence[Document], session: Any) -> list[Document]:
+        allowed = allow(want, rows, await self._live(want, rows, session))
+        if not allowed:
+            return []
+        done = await update(self._link["jobs"], want, allowed, session)
+        if done == len(allowed):
+            return [taken(want, row) for row in allowed]
+        return await carrying(self._link["jobs"], want, allowed, session)
+
+    async def _live(self, want: Want, chosen: Sequence[Document], session: Any) -> dict[str, Live]:
+        capped = {row["task"] for row in chosen if want.tasks[row["task"]] is not None}
+        counts = [live_of(capped, want.now)] if capped else []
+        if want.cap is not None:
+            counts.append(live_in(want.queue, want.now))
+        rows: list[Document] = []
+        for stages in counts:  # a transaction takes one call at a time, and no $unionWith
+            cursor = await self._link["jobs"].aggregate(stages, hint=CLAIM, session=session)
+            rows += await cursor.to_list()
+        return lives(rows)
+
+    # -- alone -------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _alone(self, names: Sequence[str], token: str) -> AsyncGenerator[Any, None]:
+        if self._link.kind == "standalone":
+            async with self._locked(names, token):
+                with self._link.calls(SERVER_TIME):
+                    yield None
+            return
+        lanes = self._link["lanes"]
+        with self._link.calls():
+            async with (
+                self._link.client.start_session(causal_consistency=False) as session,
+                await session.start_transaction(read_concern=ReadConcern("snapshot")),
+            ):
+                await lanes.update_many({"_id": {"$in": list(names)}}, {"$inc": {"turn": 1}}, session=session)
+                yield session
+
+    @asynccontextmanager
+    async def _locked(self, names: Sequence[str], token: str) -> AsyncGenerator[None, None]:
+        """Hold the lanes by turns, in one order for everybody."""
+        held: list[str] = []
+        try:
+            for name in names:
+                await self._lock(name, token)
+                held.append(name)
+            yield
+        finally:
+            with self._link.calls():
+                await self._link["lanes"].update_many(
+                    {"_id": {"$in": held}, "holder": token}, {"$unset": {"holder": 1, "until": 1}}
+                )
+
+    async def _lock(self, name: str, token: str) -> None:
+        free: Document = {"$or": [{"$eq": [{"$type": "$until"}, "missing"]}, {"$lte": ["$until", "$$NOW"]}]}
+        until = {"$add": ["$$NOW", HELD]}
+        async with asyncio.timeout(self._link.settings.timeout):
+            while True:
+                with self._link.calls():
+                    done = await self._link["lanes"].update_one(
+                        {"_id": name, "$expr": free}, [{"$set": {"holder": {"$literal": token}, "until": until}}]
+                    )
+                if done.modified_count:
+                    return
+                await asyncio.sleep(random.uniform(0.001, 0.01))
+
+
+def allow(want: Want, rows: Sequence[Document], live: Mapping[str, Live]) -> list[Document]:
+    """The rows, in order, that the caps leave room for."""
+    left: dict[str, int] = {
+        task: cap - (live[task].jobs if task in live else 0) for task, cap in want.tasks.items() if cap is not None
+    }
+    room = len(rows) if want.cap is None else want.cap - (live[""].jobs if "" in live else 0)
+    allowed: list[Document] = []
+    for row in rows:
+        if len(allowed) >= room:
+            break
+        if left.get(row["task"], 1) > 0:
+            if row["task"] in left:
+                left[row["task"]] -= 1
+            allowed.append(row)
+    return allowed

@@ -1,0 +1,152 @@
+"""The connection to MongoDB: one PyMongo client, which pools, finds the primary and logs in by itself.
+
+Every call has a deadline. What fails is raised as an error of ours; what is worth repeating is repeated by PyMongo, for
+what it knows to be safe to repeat, or by whoever knows how to tell what has happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import pymongo
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import InvalidDocument
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.driver_info import DriverInfo
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from mainspring.errors import StoreUnusable
+from mainspring.stores.mongo.failures import not_open, translate
+from mainspring.stores.mongo.settings import Settings
+
+Document = dict[str, Any]
+Client = AsyncMongoClient[Document]
+Collection = AsyncCollection[Document]
+Kind = Literal["replica set", "sharded", "standalone"]
+
+OLDEST = (5, 0)
+CODEC: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+"""Times as the numbers they are: 3 us a document less than `datetime`, and none out of range."""
+NAMES = ("jobs", "records", "logs", "signals", "events", "lanes", "meta")
+
+
+class Link:
+    """Open between `open` and `close`, in one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.kind: Kind = "replica set"
+        self.version = ""
+        self._client: Client | None = None
+        self._collections: dict[str, Collection] = {}
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect and look what is there. Raises `StoreUnavailable`, `StoreUnusable`."""
+        if self._client is not None:
+            return
+        client = self._make(retry_writes=self.settings.retry_writes)
+        try:
+            hello = await self._look(client)
+            if self.kind == "standalone" and self.settings.retry_writes:
+                # It has no transaction numbers, and refuses what carries one.
+                await client.close()
+                client = self._make(retry_writes=False)
+                hello = await self._look(client)
+        except BaseException:
+            await client.close()
+            raise
+        self._client = client
+        self._collections = collections_of(client, self.settings)
+        if hello.get("arbiterOnly") or (hello.get("secondary") and not hello.get("isWritablePrimary")):
+            await self.close()
+            raise StoreUnusable(
+                f"{self.settings.shown}: this member is no primary. Name the whole set: ?replicaSet=name."
+            )
+
+    def _make(self, *, retry_writes: bool) -> Client:
+        with self._raising():
+            return AsyncMongoClient(
+                self.settings.uri,
+                retryWrites=retry_writes,
+                appname="mainspring",
+                driver=DriverInfo("Mainspring"),
+                connect=False,
+            )
+
+    async def _look(self, client: Client) -> Document:
+        with self._raising(), pymongo.timeout(self.settings.timeout):
+            hello: Document = await client.admin.command("hello")
+            self.version = str((await client.server_info())["version"])
+        self.kind = (
+            "sharded" if hello.get("msg") == "isdbgrid" else "replica set" if "setName" in hello else "standalone"
+        )
+        if tuple(int(part) for part in self.version.split(".")[:2]) < OLDEST:
+            raise StoreUnusable(
+                f"{self.settings.shown}: MongoDB {self.version} is too old. "
+                f"Expected {'.'.join(map(str, OLDEST))} or newer; upgrade the server."
+            )
+        return hello
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        self._collections = {}
+        if client is not None:
+            await client.close()
+
+    @property
+    def client(self) -> Client:
+        self.check_open()
+        assert self._client is not None
+        return self._client
+
+    def check_open(self) -> None:
+        """Raises `StoreUnavailable` where it is not."""
+        if self._client is None:
+            raise not_open(self.settings)
+
+    # -- calls -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def calls(self, seconds: float | None = None) -> Iterator[None]:
+        """What is awaited inside has a deadline, and raises our errors."""
+        self.check_open()
+        with self._raising(), pymongo.timeout(self.settings.timeout if seconds is None else seconds):
+            yield
+
+    @contextmanager
+    def _raising(self) -> Iterator[None]:
+        try:
+            yield
+        except (PyMongoError, InvalidDocument, OverflowError) as error:
+            raised = translate(error, self.settings)
+            if raised is error:
+                raise
+            raise raised from error
+
+    def __getitem__(self, name: str) -> Collection:
+        """One of our collections, by its name without the prefix."""
+        self.check_open()
+        return self._collections[name]
+
+    @property
+    def database(self) -> AsyncDatabase[Document]:
+        return self.client.get_database(self.settings.database, codec_options=CODEC)
+
+
+def collections_of(client: Any, settings: Settings) -> dict[str, Any]:
+    """Our collections through any client, a caller's own too."""
+    database = client.get_database(
+        settings.database,
+        codec_options=CODEC,
+        read_preference=ReadPreference.PRIMARY,
+        read_concern=ReadConcern("local"),
+        write_concern=WriteConcern("majority") if settings.majority else None,
+    )
+    return {name: database[settings.prefix + name] for name in NAMES}

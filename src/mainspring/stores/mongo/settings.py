@@ -1,0 +1,149 @@
+"""What a `mongodb:` URL says: PyMongo's own options, the database, and the few settings that are ours.
+
+Parses text: it connects to nothing and asks no name server. A password never appears in a message or a `repr`; messages
+name `Settings.shown`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import warnings
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from pymongo.errors import ConfigurationError, InvalidURI
+from pymongo.uri_parser import parse_uri
+
+from mainspring.errors import DefinitionError, UnknownOption
+
+SCHEMES = ("mongodb", "mongodb+srv")
+OURS = ("prefix", "timeout")
+DATABASE = "mainspring"
+PREFIX = "mainspring_"
+TIMEOUT = 10.0
+_FORMS = '"mongodb://user:password@host:27017/database?replicaSet=rs0" or "mongodb+srv://host/database"'
+_DATABASE = re.compile(r"[^/\\. \"$*<>:|?\0]{1,63}")
+_PREFIX = re.compile(r"[A-Za-z0-9_\-]{0,40}", re.ASCII)
+_SRV_ONLY = ("srvservicename", "srvmaxhosts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    uri: str = field(repr=False)
+    """For PyMongo: the URL without what is ours."""
+    database: str
+    prefix: str = PREFIX
+    """Before the name of every collection."""
+    timeout: float = TIMEOUT
+    """Seconds that a call may take, waiting for a new primary included."""
+    majority: bool = True
+    """Whether writes wait for a majority: the URL says nothing else."""
+    retry_writes: bool = True
+    shown: str
+    """The URL, without its password."""
+
+
+def parse(url: str) -> Settings:
+    """The settings that `url` names. Raises `DefinitionError` for a bad one, `UnknownOption` for an option."""
+    scheme, mark, rest = url.partition("://")
+    if not mark or scheme not in SCHEMES:
+        raise DefinitionError(f"bad store URL: {masked(url)!r}. Expected {_FORMS}.")
+    place, _, query = rest.partition("?")
+    netloc, _, path = place.partition("/")
+    if "@" in path or "@" in query:
+        # Most likely the rest of a password; whatever it is, no later message may quote it.
+        raise _bad(url, '"@" after the first "/" or "?"', "percent-encode it where it is part of a password")
+    given = _options(url, query)
+    theirs = {name: value for name, value in given.items() if name not in OURS}
+    _check(url, netloc, theirs)
+    if theirs.get("w") == "0":
+        raise _bad(url, "w=0: writes that nobody answers for", "leave it out for majority, or say w=1")
+    options = "&".join(f"{name}={value}" for name, value in theirs.items())
+    return Settings(
+        uri=f"{scheme}://{netloc}/{'?' if options else ''}{options}",
+        database=_database(url, unquote(path) or DATABASE),
+        prefix=_prefix(url, given.get("prefix", PREFIX)),
+        timeout=_seconds(url, given.get("timeout", str(TIMEOUT))),
+        majority="w" not in theirs,
+        retry_writes=theirs.get("retrywrites", "true") == "true",
+        shown=masked(url),
+    )
+
+
+def _options(url: str, query: str) -> dict[str, str]:
+    """By their names in small letters, as PyMongo takes them in any."""
+    found: dict[str, str] = {}
+    for part in re.split("[&;]", query) if query else []:
+        name, mark, value = part.partition("=")
+        if not mark or not name or not value:
+            raise _bad(url, f"an option that is none: {part!r}", "write options as name=value, with & between them")
+        if name.lower() in found and name.lower() != "readpreferencetags":
+            raise _bad(url, f"the option {name!r} twice", "keep one of them")
+        found[name.lower()] = value
+    return found
+
+
+def _check(url: str, netloc: str, options: dict[str, str]) -> None:
+    """Let PyMongo judge its own part, as if the hosts were named by a `mongodb:` URL: no name is looked up."""
+    kept = "&".join(f"{name}={value}" for name, value in options.items() if name not in _SRV_ONLY)
+    try:
+        with warnings.catch_warnings(record=True) as doubts:
+            warnings.simplefilter("always")
+            parse_uri(f"mongodb://{netloc}/{'?' if kept else ''}{kept}", warn=True)
+    except (InvalidURI, ConfigurationError, ValueError) as e:
+        raise _bad(url, f"what PyMongo does not take ({_quiet(str(e), netloc)})", "correct it") from None
+    for doubt in doubts:
+        unknown = re.match(r"Unknown option:? '?([\w.]+)", str(doubt.message))
+        if unknown:
+            raise _unknown(url, unknown[1])
+        raise _bad(url, f"what PyMongo warns of ({doubt.message})", "correct it")
+
+
+def _quiet(text: str, netloc: str) -> str:
+    """A message of PyMongo's without the part of the URL in which a password may be."""
+    return text.replace(netloc, "...").replace(netloc.rpartition("@")[0] or "\0", "...")
+
+
+def _unknown(url: str, name: str) -> UnknownOption:
+    near = difflib.get_close_matches(name.lower(), OURS, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownOption(
+        f"bad store URL: {masked(url)!r} has the option {name!r}, which is neither PyMongo's nor one of "
+        f"{', '.join(OURS)}.{hint}"
+    )
+
+
+def _database(url: str, name: str) -> str:
+    if not _DATABASE.fullmatch(name) or len(name.encode()) > 63 or name in ("admin", "local", "config"):
+        raise _bad(url, f"the database {name!r}", 'expected a name such as "shop", and none of the server\'s own')
+    return name
+
+
+def _prefix(url: str, prefix: str) -> str:
+    if not _PREFIX.fullmatch(prefix) or prefix.startswith("system"):
+        raise _bad(url, f"the prefix {prefix!r}", "expected at most 40 letters, digits, underscores and hyphens")
+    return prefix
+
+
+def _seconds(url: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 600:
+        raise _bad(url, f"timeout={text}", "expected seconds from 0.1 to 600")
+    return seconds
+
+
+def _bad(url: str, what: str, hint: str) -> DefinitionError:
+    return DefinitionError(f"bad store URL: {masked(url)!r} has {what}; {hint}. Expected {_FORMS}.")
+
+
+def masked(url: str) -> str:
+    """`url` without what may be a password, however badly it is written."""
+    before, at, after = url.rpartition("@")
+    if at:
+        known = re.match(r"(?:[\w+]*://)?(?:[^:/@?#\s]*:(?!//))?", before)
+        url = f"{known[0] if known else ''}***@{after}"
+    return re.sub(r"((?:password|passwd|pwd|tlscertificatekeyfilepassword)=)[^&]*", r"\1***", url, flags=re.IGNORECASE)

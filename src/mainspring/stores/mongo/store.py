@@ -1,0 +1,274 @@
+"""The MongoDB store: the contract's verbs over one PyMongo client. Holds no policy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+from weakref import WeakSet
+
+from mainspring.core.job import Job, State
+from mainspring.core.records import GATE, Record
+from mainspring.errors import DefinitionError
+from mainspring.stores.base import (
+    BATCH_ROWS,
+    Beat,
+    Claim,
+    Count,
+    Event,
+    Fact,
+    LogLine,
+    Page,
+    Query,
+    Store,
+)
+from mainspring.stores.mongo import add as adding
+from mainspring.stores.mongo import find as finding
+from mainspring.stores.mongo import logs as log_lines
+from mainspring.stores.mongo import records as record_documents
+from mainspring.stores.mongo.claim import Claimer
+from mainspring.stores.mongo.clock import PrimaryTime
+from mainspring.stores.mongo.events import Followers
+from mainspring.stores.mongo.facts import gather
+from mainspring.stores.mongo.hints import Hints
+from mainspring.stores.mongo.link import Link
+from mainspring.stores.mongo.look import Want
+from mainspring.stores.mongo.purge import purge
+from mainspring.stores.mongo.records import read_record, record_id
+from mainspring.stores.mongo.renew import renew
+from mainspring.stores.mongo.rows import read_job
+from mainspring.stores.mongo.save import Save
+from mainspring.stores.mongo.schema import prepare
+from mainspring.stores.mongo.settings import parse
+from mainspring.stores.mongo.transaction import transaction
+from mainspring.stores.mongo.views import Views
+from mainspring.stores.mongo.within import Within
+from mainspring.stores.server_clock import ServerClock
+
+
+class MongoStore(Store):
+    """Collections with a prefix in a database on a replica set, a sharded cluster, or a single server."""
+
+    def __init__(self, url: str, time: Callable[[], int] | None = None) -> None:
+        """`time` is for tests: default, the primary's clock. Connects to nothing.
+
+        Raises `DefinitionError` for a bad URL.
+        """
+        self.url = url
+        self._settings = parse(url)
+        self._time = time
+        self._link = Link(self._settings)
+        self._clock = ServerClock()
+        self._claimer = Claimer(self._link)
+        self._hints = Hints(self._link)
+        self._views = Views(self._link)
+        self._followers = Followers(self._link, self.time)
+        self._identity: object = None
+        self._known: WeakSet[Any] = WeakSet()
+        """Clients of callers whose sessions have been checked."""
+        self._beside: set[asyncio.Task[None]] = set()
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        await self._link.open()
+        try:
+            self._identity = await prepare(self._link)
+        except BaseException:
+            await self._link.close()
+            raise
+
+    async def close(self) -> None:
+        for task in list(self._beside):
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        await self._hints.close()
+        await self._link.close()
+
+    def clone(self) -> Store:
+        return MongoStore(self.url, self._time)
+
+    async def time(self) -> int:
+        if self._time is None:
+            return await self._clock.now(PrimaryTime(self._link))
+        self._link.check_open()
+        return self._time()
+
+    # -- jobs --------------------------------------------------------------------------------------------------
+
+    async def add(self, jobs: Sequence[Job], within: Any = None) -> list[Job]:
+        session = await self._session(within)
+        if not jobs:
+            return []
+        if session is None:
+            stored = await adding.add(self._link, jobs)
+        else:
+            with session.calls():
+                stored = await adding.add_within(self._link, session["jobs"], jobs, session.session)
+        self._tell_of(stored, session)
+        self._see_to_views({job.queue for job in jobs})
+        return stored
+
+    async def claim(
+        self,
+        queue: str,
+        tasks: Mapping[str, int | None],
+        worker: str,
+        token: str,
+        now: int,
+        until: int,
+        limit: int,
+        cap: int | None = None,
+    ) -> Claim:
+        self._link.check_open()
+        self._hints.claims(queue, tasks)
+        claim = await self._claimer.claim(Want(queue, tasks, worker, token, now, until, limit, cap))
+        self._hints.claimed(bool(claim.jobs))
+        self._followers.learn(self._claimer.followed_until, now)
+        return claim
+
+    async def renew(self, beats: Sequence[Beat], until: int) -> list[Job]:
+        return await renew(self._link, beats, until) if beats else []
+
+    async def save(self, jobs: Sequence[Job], within: Any = None) -> list[Job | None]:
+        session = await self._session(within)
+        if not jobs:
+            return []
+        save = Save(jobs)
+        if session is None:
+            self._link.check_open()
+            return await save.run(self._link)
+        with session.calls():
+            saved = await save.run_within(session["jobs"], session.session)
+        self._tell_of([job for job in saved if job is not None], session)
+        return saved
+
+    async def get(self, ids: Sequence[str]) -> list[Job | None]:
+        if not ids:
+            return []
+        with self._link.calls():
+            rows = await self._link["jobs"].find({"_id": {"$in": list(ids)}}).to_list()
+        jobs = {row["_id"]: read_job(row) for row in rows}
+        return [jobs.get(id) for id in ids]
+
+    async def find(self, query: Query) -> Page:
+        return await finding.find(self._link, query)
+
+    async def count(self, query: Query) -> list[Count]:
+        return await finding.count(self._link, query)
+
+    # -- records -----------------------------------------------------------------------------------------------
+
+    async def read(self, kind: str, name: str) -> Record | None:
+        with self._link.calls():
+            row = await self._link["records"].find_one({"_id": record_id(kind, name)})
+        return None if row is None else read_record(row)
+
+    async def write(self, records: Sequence[Record], within: Any = None) -> list[Record | None]:
+        session = await self._session(within)
+        if not records:
+            return []
+        if session is None:
+            with self._link.calls():
+                written = await record_documents.write(self._link["records"], records)
+        else:
+            with session.calls():
+                written = await record_documents.write(session["records"], records, session.session)
+        self._tell_of_gates([record for record in written if record is not None], session)
+        return written
+
+    async def scan(
+        self, kind: str, due: int | None = None, after: str | None = None, limit: int = BATCH_ROWS
+    ) -> list[Record]:
+        return await record_documents.scan(self._link, kind, due, after, limit)
+
+    async def erase(self, record: Record) -> bool:
+        erased = await record_documents.erase(self._link, record)
+        if erased:
+            self._tell_of_gates([record], None)
+        return erased
+
+    # -- logs --------------------------------------------------------------------------------------------------
+
+    async def append(self, lines: Sequence[LogLine], keep: int) -> None:
+        await log_lines.append(self._link, lines, keep)
+
+    async def tail(self, id: str, after: int = 0, limit: int = BATCH_ROWS) -> list[LogLine]:
+        return await log_lines.tail(self._link, id, after, limit)
+
+    # -- upkeep ------------------------------------------------------------------------------------------------
+
+    async def purge(self, now: int, limit: int) -> int:
+        return await purge(self._link, now, limit)
+
+    async def facts(self) -> list[Fact]:
+        return await gather(self._link)
+
+    # -- transactions ------------------------------------------------------------------------------------------
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        if self._link.kind == "standalone":
+            raise DefinitionError(
+                f"{self._settings.shown} has no transactions: it is a single server. "
+                "Expected a replica set; one member is enough: mongod --replSet, then rs.initiate()."
+            )
+        return transaction(self._link)
+
+    async def _session(self, within: Any) -> Within | None:
+        if within is None:
+            return None
+        session = Within(self._link, within)
+        await session.check(self._known, self._identity)
+        return session
+
+    # -- hints -------------------------------------------------------------------------------------------------
+
+    async def wake(self, name: str) -> None:
+        self._link.check_open()
+        await asyncio.shield(self._hints.tell([name]))
+
+    async def wait(self, names: Sequence[str], timeout: float) -> bool:
+        return await self._hints.wait(names, timeout)
+
+    @property
+    def followed(self) -> bool:
+        return self._followers.there
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        if events:
+            await self._followers.publish(events)
+
+    async def subscribe(self) -> AsyncGenerator[list[Event], None]:
+        async for batch in self._followers.follow():
+            yield batch
+
+    def _tell_of(self, jobs: Iterable[Job], session: Within | None) -> None:
+        lanes = {f"{job.queue}/{job.task}" for job in jobs if job.state is State.WAITING}
+        if lanes:
+            self._tell(lanes, session)
+
+    def _tell_of_gates(self, records: Iterable[Record], session: Within | None) -> None:
+        """A gate that was moved is a reason to look again, for those who serve what is behind it."""
+        names = {record.name.partition(":")[::2] for record in records if record.kind == GATE}
+        if names:
+            self._tell({name if kind == "queue" else f"*/{name}" for kind, name in names}, session)
+
+    def _tell(self, names: set[str], session: Within | None) -> None:
+        if session is None:
+            self._hints.tell(names)
+            return
+
+        async def after() -> None:
+            await session.over()
+            await self._hints.tell(names)
+
+        self._do_beside(asyncio.create_task(after(), name="mainspring-after-commit"))
+
+    def _see_to_views(self, queues: set[str]) -> None:
+        if self._views.missing(queues):
+            self._do_beside(asyncio.create_task(self._views.make(queues), name="mainspring-views"))
+
+    def _do_beside(self, task: asyncio.Task[None]) -> None:
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)

@@ -1,0 +1,112 @@
+"""A caller's own transaction: a session of PyMongo's, of any client that is connected to this very database.
+
+What is written goes through the caller's client, as MongoDB demands. Nothing is committed or aborted here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+from weakref import WeakSet
+
+import pymongo
+from bson.errors import InvalidDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.client_session import ClientSession
+from pymongo.errors import OperationFailure, PyMongoError
+
+from mainspring.errors import DefinitionError
+from mainspring.stores.mongo.failures import TRANSIENT, conflict, translate
+from mainspring.stores.mongo.link import Link, collections_of
+
+FIRST_LOOK, LAST_LOOK = 0.005, 1.0
+"""Seconds between two looks whether a transaction is over."""
+LONGEST = 120.0
+"""Seconds after which nobody looks any more: the server ends a transaction after 60."""
+
+
+class Within:
+    """One session that a caller gave, checked."""
+
+    def __init__(self, link: Link, session: Any) -> None:
+        """Raises `DefinitionError` for what is no session, or has no open transaction."""
+        if not isinstance(session, AsyncClientSession | ClientSession):
+            raise DefinitionError(
+                f"within: {type(session).__name__} is not a transaction of this store. Expected a session of PyMongo "
+                "with an open transaction: session = client.start_session(); session.start_transaction()."
+            )
+        if not session.in_transaction:
+            raise DefinitionError("within: the session has no open transaction. Call start_transaction() first.")
+        self.session = session
+        self._link = link
+        self._collections = collections_of(session.client, link.settings)
+
+    def __getitem__(self, name: str) -> Any:
+        collection = self._collections[name]
+        return collection if isinstance(self.session, AsyncClientSession) else _Threaded(collection)
+
+    async def check(self, known: WeakSet[Any], identity: object) -> None:
+        """Raises `DefinitionError` where the session is of another database."""
+        if self.session.client in known:
+            return
+        with self.calls():
+            found = await self["meta"].find_one({"_id": "schema"})
+        if found is None or found.get("identity") != identity:
+            raise DefinitionError(
+                f"within: the session is of another deployment than {self._link.settings.shown}. "
+                "Expected a client that is connected to the store's own database."
+            )
+        known.add(self.session.client)
+
+    @contextmanager
+    def calls(self) -> Iterator[None]:
+        """What is awaited inside has a deadline, and raises our errors; one that ends the caller's transaction, and is
+        over when it is run again, is a `TransactionConflict`."""
+        try:
+            with pymongo.timeout(self._link.settings.timeout):
+                yield
+        except (PyMongoError, InvalidDocument, OverflowError) as error:
+            if isinstance(error, PyMongoError) and error.has_error_label(TRANSIENT):
+                reason = error.details if isinstance(error, OperationFailure) else None
+                raise conflict((reason or {}).get("errmsg", error)) from error
+            raised = translate(error, self._link.settings)
+            if raised is error:
+                raise
+            raise raised from error
+
+    async def over(self) -> None:
+        """Wait until the transaction is over, committed or not: PyMongo tells nobody."""
+        delay, waited = FIRST_LOOK, 0.0
+        while self.session.in_transaction and not self.session.has_ended and waited < LONGEST:
+            await asyncio.sleep(delay)
+            waited += delay
+            delay = min(delay * 1.5, LAST_LOOK)
+
+
+class _Threaded:
+    """A collection of PyMongo's synchronous client, its calls in a thread."""
+
+    def __init__(self, collection: Any) -> None:
+        self._collection = collection
+
+    async def update_many(self, *args: Any, **options: Any) -> Any:
+        return await asyncio.to_thread(self._collection.update_many, *args, **options)
+
+    async def bulk_write(self, *args: Any, **options: Any) -> Any:
+        return await asyncio.to_thread(self._collection.bulk_write, *args, **options)
+
+    async def find_one(self, *args: Any, **options: Any) -> Any:
+        return await asyncio.to_thread(self._collection.find_one, *args, **options)
+
+    def find(self, *args: Any, **options: Any) -> _Found:
+        return _Found(lambda: list(self._collection.find(*args, **options)))
+
+
+class _Found:
+    def __init__(self, read: Callable[[], list[Any]]) -> None:
+        self._read = read
+
+    async def to_list(self) -> list[Any]:
+        return cast(list[Any], await asyncio.to_thread(self._read))
