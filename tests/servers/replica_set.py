@@ -75,8 +75,9 @@ class MongoReplicaSet:
     def client(self) -> Client:
         """Finds the primary by itself, and repeats nothing."""
         if self._client is None:
-            # Told of an election by the members; asking every 10 s, it would wait for a frozen primary as long.
-            self._client = client(self.url, serverMonitoringMode="stream")
+            # It is told of an election by the members, a moment late: what it sends to a frozen primary until then is
+            # never answered.
+            self._client = client(self.url, serverMonitoringMode="stream", socketTimeoutMS=2_000)
         return self._client
 
     @property

@@ -131,7 +131,7 @@ def test_what_it_acknowledged_outlives_a_kill() -> None:
 
 @pytest.mark.slow
 def test_a_frozen_server_answers_when_it_thaws() -> None:
-    with MongoServer.started() as server, client(server.url, socketTimeoutMS=100) as connection:
+    with MongoServer.started() as server, client(server.url, socketTimeoutMS=1_000) as connection:
         assert connection.test.jobs.find_one() is None
         server.freeze()
         assert not server.is_primary()
@@ -172,7 +172,7 @@ def test_a_server_that_cannot_start_says_why() -> None:
 @pytest.mark.slow
 def test_a_proxy_before_it_is_not_gone_past() -> None:
     with MongoServer.started() as server, Proxy(server.port) as proxy:
-        options: dict[str, Any] = {"serverSelectionTimeoutMS": 200, "socketTimeoutMS": 200}
+        options: dict[str, Any] = {"serverSelectionTimeoutMS": 1_000}
         with client(proxy.mongo_url("test"), **options) as connection:
             connection.test.jobs.insert_one({"_id": 1})
             with connection.start_session() as session, session.start_transaction():

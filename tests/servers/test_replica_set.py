@@ -78,7 +78,10 @@ def test_without_a_majority_nobody_is_primary(group: MongoReplicaSet) -> None:
 
 
 def test_a_set_lies_behind_its_proxies() -> None:
-    with MongoReplicaSet.started(1, proxied=True) as lone, client(lone.url, serverSelectionTimeoutMS=200) as connection:
+    with (
+        MongoReplicaSet.started(1, proxied=True) as lone,
+        client(lone.url, serverSelectionTimeoutMS=1_000) as connection,
+    ):
         connection.test.jobs.insert_one({"_id": 1})
         proxy = lone.proxy_of(lone.primary())
         assert proxy.open
