@@ -41,6 +41,16 @@ async def test_who_finds_the_lock_taken_is_told_to_run_it_again(store: SQLiteSto
             pytest.fail("it has begun beside another writer")
 
 
+async def test_one_inside_another_is_told_and_does_not_wait_for_ever(store: SQLiteStore) -> None:
+    async with store.transaction() as connection:
+        with pytest.raises(StoreUnavailable, match="one inside another"):
+            async with store.transaction():
+                pytest.fail("it has begun inside another")
+        assert connection.in_transaction
+    async with store.transaction() as connection:
+        assert connection.in_transaction
+
+
 async def test_the_loop_turns_while_the_lock_is_waited_for(store: SQLiteStore, other: sqlite3.Connection) -> None:
     other.execute("BEGIN IMMEDIATE")
     asyncio.get_running_loop().call_later(0.01, other.execute, "COMMIT")
