@@ -160,8 +160,8 @@ MONGO = Subject(
 SERVERS = REDIS7, VALKEY8, REDIS62 = tuple(_on_server(kind, kind) for kind in ("redis7", "valkey8", "redis62"))
 CLUSTER = _in_cluster()
 SUBJECTS = (MODEL, MEMORY, FILE, *SERVERS, CLUSTER, MONGO)
-SLOW = (REDIS7, REDIS62, CLUSTER)
-"""Left to the slow tests: 11 seconds each on two cores, for what Valkey has mostly shown."""
+SLOW = (REDIS7, REDIS62, CLUSTER, MONGO)
+"""Left to the slow tests: 11 seconds each on two cores, for what Valkey has mostly shown; MongoDB 100."""
 
 
 def _marks(subject: Subject) -> list[pytest.MarkDecorator]:
@@ -173,3 +173,9 @@ on_real_stores = pytest.mark.parametrize(
     "subject", [each for each in EVERY if each.values[0] is not MODEL], indirect=True
 )
 """For tests of load, which would only show that dicts are slow."""
+having_transactions = pytest.mark.parametrize(
+    "subject", [p for s, p in zip(SUBJECTS, EVERY, strict=True) if s.transaction]
+)
+without_transactions = pytest.mark.parametrize(
+    "subject", [p for s, p in zip(SUBJECTS, EVERY, strict=True) if not s.transaction]
+)

@@ -15,7 +15,7 @@ from mainspring.core.policy import Policy
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import BATCH_ROWS, Query, Store
 from tests.conformance.bench import Bench
-from tests.conformance.subjects import EVERY, Subject, on_real_stores
+from tests.conformance.subjects import Subject, having_transactions, on_real_stores
 from tests.factory import BOOM, NOW, make_ask, make_job
 
 EVERYTHING = make_job(
@@ -105,10 +105,7 @@ async def test_a_key_holds_against_30_000_later_jobs(bench: Bench) -> None:
     assert (answer.state, answer.claims) == (State.COMPLETED, 1)
 
 
-WITHIN_EACH = [each for each in EVERY if each.values[0].transaction is not None]
-
-
-@pytest.mark.parametrize("subject", WITHIN_EACH)
+@having_transactions
 async def test_within_a_callers_transaction_rows_exist_when_it_commits(
     store: Store, bench: Bench, tmp_path: Path, subject: Subject
 ) -> None:
@@ -121,7 +118,7 @@ async def test_within_a_callers_transaction_rows_exist_when_it_commits(
     assert [job.id for job in (await bench.claim()).jobs] == ["a"]
 
 
-@pytest.mark.parametrize("subject", WITHIN_EACH)
+@having_transactions
 async def test_within_a_transaction_that_is_rolled_back_nothing_happened(
     store: Store, bench: Bench, tmp_path: Path, subject: Subject
 ) -> None:

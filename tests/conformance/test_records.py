@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from mainspring.core.records import LEASE as LEASE_KIND
 from mainspring.core.records import Record
 from mainspring.stores.base import Store
 from tests.conformance.bench import Bench
-from tests.conformance.subjects import EVERY
+from tests.conformance.subjects import having_transactions
 from tests.factory import NOW
 
 
@@ -117,7 +115,7 @@ async def test_a_scan_with_due_goes_by_due_time_and_name(store: Store) -> None:
     assert [r.name for r in await store.scan("k", due=NOW + 1)] == ["c", "a", "b"]
 
 
-@pytest.mark.parametrize("subject", [each for each in EVERY if each.values[0].transaction is not None])
+@having_transactions
 async def test_within_a_callers_transaction(store: Store, subject: Any, tmp_path: Path, bench: Bench) -> None:
     with subject.transaction(tmp_path) as transaction:
         [new] = await store.write([record()], within=transaction)

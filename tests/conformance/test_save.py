@@ -13,7 +13,7 @@ from mainspring.core.outcome import Failure, Success
 from mainspring.core.policy import Policy
 from mainspring.stores.base import Beat, LogLine, Query, Store
 from tests.conformance.bench import Bench
-from tests.conformance.subjects import EVERY
+from tests.conformance.subjects import having_transactions
 from tests.conformance.test_add import EVERYTHING
 from tests.factory import BOOM, LEASE, NOW, make_ask, make_job
 
@@ -158,7 +158,7 @@ async def test_a_waiting_row_is_swapped_under_the_token_of_its_last_claim(bench:
     assert (paused.state, paused.token) == (State.PAUSED, held.token)
 
 
-@pytest.mark.parametrize("subject", [each for each in EVERY if each.values[0].transaction is not None])
+@having_transactions
 async def test_within_a_callers_transaction(store: Store, bench: Bench, subject: Any, tmp_path: Path) -> None:
     [held] = await bench.take(make_job("a"))
     with subject.transaction(tmp_path) as transaction:

@@ -12,11 +12,8 @@ from mainspring.core.records import Record
 from mainspring.errors import DefinitionError, StoreUnavailable
 from mainspring.stores.base import Store
 from tests.conformance.bench import Bench
-from tests.conformance.subjects import SUBJECTS, Subject
+from tests.conformance.subjects import Subject, having_transactions, without_transactions
 from tests.factory import NOW, FakeClock, make_job
-
-HAVING = pytest.mark.parametrize("subject", [s for s in SUBJECTS if s.transaction is not None], ids=lambda s: s.name)
-WITHOUT = pytest.mark.parametrize("subject", [s for s in SUBJECTS if s.transaction is None], ids=lambda s: s.name)
 
 
 def record() -> Record:
@@ -32,7 +29,7 @@ async def other(store: Store, subject: Subject, tmp_path: Path, clock: FakeClock
     await other.close()
 
 
-@HAVING
+@having_transactions
 async def test_it_commits_at_the_end_of_its_block(store: Store, bench: Bench) -> None:
     async with store.transaction() as transaction:
         await store.add([make_job("a")], within=transaction)
@@ -43,7 +40,7 @@ async def test_it_commits_at_the_end_of_its_block(store: Store, bench: Bench) ->
     assert await store.read("k", "n") == written
 
 
-@HAVING
+@having_transactions
 async def test_an_exception_rolls_it_back_and_is_raised(store: Store, bench: Bench) -> None:
     async def fail() -> None:
         async with store.transaction() as transaction:
@@ -58,7 +55,7 @@ async def test_an_exception_rolls_it_back_and_is_raised(store: Store, bench: Ben
     assert (await bench.row("b")).id == "b"
 
 
-@HAVING
+@having_transactions
 async def test_of_two_that_write_the_same_new_record_one_does(store: Store, other: Store) -> None:
     async with store.transaction() as transaction:
         assert [row is not None for row in await store.write([record()], within=transaction)] == [True]
@@ -70,7 +67,7 @@ async def test_of_two_that_write_the_same_new_record_one_does(store: Store, othe
     assert held.version == NOW
 
 
-@WITHOUT
+@without_transactions
 async def test_a_store_without_transactions_refuses_at_the_call(store: Store) -> None:
     with pytest.raises(DefinitionError, match="no transactions"):
         store.transaction()

@@ -118,10 +118,11 @@ async def test_on_a_server(redis_server: RedisServer) -> None:
     clock = ServerClock(lambda: passed)
     link = Link(store._settings)  # type: ignore[attr-defined]
     await link.open()
-    first = await clock.now(link)
+    server = RedisTime(link)
+    first = await clock.now(server)
     passed -= MINUTE  # as if the server had gone a minute ahead
-    held = await clock.now(link)
+    held = await clock.now(server)
     assert 0 <= first - held - MINUTE + 5_000 <= 10_000
     assert int(await link.command("HGET", "{clock}:meta", "offset")) < -MINUTE + 5_000
-    assert abs(await ServerClock().now(link) - held) <= 5_000
+    assert abs(await ServerClock().now(server) - held) <= 5_000
     await link.close()
