@@ -81,6 +81,7 @@ class Sync:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         started.set()
         await self._stop.wait()
+        await self._app.close()
 
 
 class Bridge:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.servers import namespaces
 from tests.servers.binaries import needs
+from tests.servers.mongo import MongoServer
 from tests.servers.redis import RedisServer
 from tests.servers.shared import shared_cluster
 from tests.stores.redis.audit import audit
@@ -41,6 +42,12 @@ def on_server(kind: str) -> Callable[[Path], AbstractContextManager[Place]]:
 
 
 @contextmanager
+def on_mongo(folder: Path) -> Iterator[Place]:
+    with MongoServer.started() as server:
+        yield Place(server.url_of("chaos"))
+
+
+@contextmanager
 def in_cluster(folder: Path) -> Iterator[Place]:
     cluster, name = shared_cluster(), namespaces.name_for(folder)
     node = cluster.owner(f"{{{name}}}")
@@ -53,6 +60,7 @@ PLACES: dict[str, tuple[Callable[[Path], AbstractContextManager[Place]], str | N
     "redis7": (on_server("redis7"), "redis7"),
     "valkey8": (on_server("valkey8"), "valkey8"),
     "cluster": (in_cluster, "valkey8"),
+    "mongo": (on_mongo, "mongo6"),
 }
 """By name: how to make it, and the kind of server that it needs."""
 
@@ -65,4 +73,4 @@ def places(*names: str) -> pytest.MarkDecorator:
 
 EVERYWHERE = places(*PLACES)
 IN_FILE_AND_SERVER = places("sqlite", "redis7")
-ON_SERVERS = places("redis7", "cluster")
+ON_SERVERS = places("redis7", "cluster", "mongo")

@@ -127,4 +127,5 @@ def test_a_script_ends_cleanly(tmp_path: Path, where: str) -> None:
         timeout=30,
         env=os.environ,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "True\nTrue\n", "")
+    said = [line for line in done.stderr.splitlines() if "Executing" not in line]  # a slow machine, says -X dev
+    assert (done.returncode, done.stdout, said) == (0, "True\nTrue\n", [])

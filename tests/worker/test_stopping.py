@@ -209,14 +209,17 @@ async def test_a_blocked_loop_keeps_its_leases(app: Mainspring) -> None:
 async def test_a_loop_that_stands_still_for_too_long_gives_its_jobs_up(
     app: Mainspring, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    began = threading.Event()
+
     @app.task
     async def blocks() -> None:
+        began.set()
         threading.Event().wait(1.5)
 
     async with app.worker(lease=0.3, beat=0.1, stall_limit=0.3) as worker:
         job = await blocks.enqueue()
         store = worker.store.clone()
-        await wait_until(lambda: worker.desk.running == 0, "the handler to end")
+        await wait_until(lambda: began.is_set() and worker.desk.running == 0, "the handler to end")
         row = await stored(app, job.id)
         assert row.started_at is not None
         await store.close()

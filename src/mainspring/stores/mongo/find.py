@@ -7,7 +7,9 @@ they are bounded by the deadline and not by a number.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from operator import itemgetter
 
 from mainspring.core.job import State
 from mainspring.errors import DefinitionError
@@ -18,7 +20,9 @@ from mainspring.stores.mongo.rows import date, read_job
 from mainspring.stores.mongo.schema import COUNTS, LANE, RECENT
 
 MERGED = 150
-"""Sorted scans that are merged at most; where a query would need more, all of a state is walked by insertion."""
+"""Sorted scans that are merged at most in one query: from 200 on the server would sort all that it finds instead."""
+PARTS = 24
+"""Queries for one page at most. Where it would need more, all of a state is walked by insertion: 3 s for a million."""
 EVERY = [state.value for state in State]
 
 
@@ -28,27 +32,37 @@ async def find(link: Link, query: Query) -> Page:
     after = None if query.after is None else _cursor(query.after)
     if after is not None:
         chosen["seq"] = {"$gt" if query.oldest_first else "$lt": after}
+    chosen.setdefault("state", {"$in": EVERY})
     with link.calls():
-        hint = await _narrow(link, query, chosen)
-        found = link["jobs"].find(
-            chosen, BARE, sort=[("seq", 1 if query.oldest_first else -1)], limit=query.limit + 1, hint=hint
+        parts = await _lanes(link, query, chosen)
+        hint = RECENT if parts is None else LANE
+        found = await asyncio.gather(
+            *(_first(link, query, part, hint) for part in ([chosen] if parts is None else parts))
         )
-        rows = await found.to_list()
+    rows = [row for rows in found for row in rows]
+    if len(found) > 1:
+        rows.sort(key=itemgetter("seq"), reverse=not query.oldest_first)
     shown = rows[: query.limit]
     return Page([read_job(row) for row in shown], str(shown[-1]["seq"]) if len(rows) > len(shown) else None)
 
 
-async def _narrow(link: Link, query: Query, chosen: Document) -> str:
-    """Name the queues and tasks that there are, where that lets the index of lanes serve; answers the index."""
-    states = chosen.setdefault("state", {"$in": EVERY})["$in"]
+async def _first(link: Link, query: Query, chosen: Document, hint: str) -> list[Document]:
+    order = [("seq", 1 if query.oldest_first else -1)]
+    return await link["jobs"].find(chosen, BARE, sort=order, limit=query.limit + 1, hint=hint).to_list()
+
+
+async def _lanes(link: Link, query: Query, chosen: Document) -> list[Document] | None:
+    """The query in parts, each with the names of queues and tasks that there are, so that the index of lanes serves;
+    None where that of the states does better."""
     if query.queue is None and query.task is None:
-        return RECENT
+        return None
     queues = [query.queue] if query.queue is not None else await _distinct(link, "queue", {})
     tasks = [query.task] if query.task is not None else await _distinct(link, "task", {"queue": query.queue})
-    if len(queues) * len(tasks) * len(states) > MERGED:
-        return RECENT
-    chosen["queue"], chosen["task"] = {"$in": queues}, {"$in": tasks}
-    return LANE
+    size = MERGED // max(1, len(queues) * len(chosen["state"]["$in"]))
+    if not size or len(tasks) > size * PARTS:
+        return None
+    parts = [tasks[n : n + size] for n in range(0, len(tasks), size)]
+    return [chosen | {"queue": {"$in": queues}, "task": {"$in": part}} for part in parts]
 
 
 async def _distinct(link: Link, field: str, among: Document) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from weakref import WeakSet
@@ -68,6 +68,7 @@ class MongoStore(Store):
         self._known: WeakSet[Any] = WeakSet()
         """Clients of callers whose sessions have been checked."""
         self._beside: set[asyncio.Task[None]] = set()
+        """Waiting for callers' transactions to end."""
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -107,7 +108,8 @@ class MongoStore(Store):
             with session.calls():
                 stored = await adding.add_within(self._link, session["jobs"], jobs, session.session)
         self._tell_of(stored, session)
-        self._see_to_views({job.queue for job in jobs})
+        if session is None:
+            await self._views.make({job.queue for job in jobs})
         return stored
 
     async def claim(
@@ -244,9 +246,9 @@ class MongoStore(Store):
             yield batch
 
     def _tell_of(self, jobs: Iterable[Job], session: Within | None) -> None:
-        lanes = {f"{job.queue}/{job.task}" for job in jobs if job.state is State.WAITING}
-        if lanes:
-            self._tell(lanes, session)
+        waiting = [job for job in jobs if job.state is State.WAITING]
+        if waiting:
+            self._tell({f"{job.queue}/{job.task}" for job in waiting}, session, {job.queue for job in waiting})
 
     def _tell_of_gates(self, records: Iterable[Record], session: Within | None) -> None:
         """A gate that was moved is a reason to look again, for those who serve what is behind it."""
@@ -254,21 +256,16 @@ class MongoStore(Store):
         if names:
             self._tell({name if kind == "queue" else f"*/{name}" for kind, name in names}, session)
 
-    def _tell(self, names: set[str], session: Within | None) -> None:
+    def _tell(self, names: set[str], session: Within | None, queues: Collection[str] = ()) -> None:
         if session is None:
             self._hints.tell(names)
             return
 
         async def after() -> None:
             await session.over()
-            await self._hints.tell(names)
+            self._hints.tell(names)
+            await self._views.make(set(queues))
 
-        self._do_beside(asyncio.create_task(after(), name="mainspring-after-commit"))
-
-    def _see_to_views(self, queues: set[str]) -> None:
-        if self._views.missing(queues):
-            self._do_beside(asyncio.create_task(self._views.make(queues), name="mainspring-views"))
-
-    def _do_beside(self, task: asyncio.Task[None]) -> None:
+        task = asyncio.create_task(after(), name="mainspring-after-commit")
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)

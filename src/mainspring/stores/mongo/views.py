@@ -1,7 +1,7 @@
 """A view per queue, `<queue>_tasks`: what people look for in a job, by the names and states that they know.
 
-Made in the background when a queue is first added to, and brought up to date by a newer version. Nothing depends on a
-view: where the user may not make one, or the name is taken by something else, there is none.
+Made when a process first adds to a queue, and brought up to date by a newer version. Nothing depends on a view: where
+the user may not make one, or the name is taken by something else, there is none.
 """
 
 from __future__ import annotations
@@ -54,13 +54,11 @@ class Views:
         self._link = link
         self._seen: set[str] = set()
 
-    def missing(self, queues: set[str]) -> set[str]:
-        """The queues whose views are still to be seen to."""
-        return queues - self._seen if len(self._seen) < MOST else set()
-
     async def make(self, queues: set[str]) -> None:
         """See to the views of these queues. Raises nothing."""
-        for queue in self.missing(queues):
+        if queues <= self._seen:
+            return
+        for queue in queues - self._seen if len(self._seen) < MOST else ():
             self._seen.add(queue)
             try:
                 with self._link.calls():
