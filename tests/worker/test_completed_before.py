@@ -35,7 +35,7 @@ async def test_the_next_claim_of_a_dead_worker_s_job_finds_it_completed(shop: Sh
     await shop.die("sell")
     async with shop.app.worker() as worker:
         assert await job.result(timeout=10) == "stale"
-        assert worker.processed == 1
+        await wait_until(lambda: worker.processed == 1, "the settle to be known")
     row = await job.get()
     assert (ran, shop.orders) == (0, [100])
     assert (row.claims, row.interruptions, [run.outcome for run in row.runs]) == (2, 0, ["succeeded"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
 import pytest
 
 from mainspring import Cancel, Context, DeadLetter, JobFailed, Mainspring, Retry, Snooze
-from mainspring.core.job import State
+from mainspring.core.job import Job, State
 from mainspring.errors import StoreUnavailable
 from tests.worker.conftest import wait_until
 from tests.worker.shop import Shop, failing_looks, ignored, shop
@@ -57,8 +57,8 @@ async def test_a_job_is_completed_when_the_transaction_commits_and_not_when_the_
         commit.set()
         assert await job.result(timeout=10) == "sold"
         assert shop.orders == [1]
-        stats = worker.stats()
-        assert (stats.active, stats.processed) == (1, 1), "the handler goes on, in its slot"
+        await wait_until(lambda: worker.stats().processed == 1, "the settle to be known")
+        assert worker.stats().active == 1, "the handler goes on, in its slot"
         end.set()
         await wait_until(lambda: not worker.desk.holds, "the handler to end")
         assert worker.stats().processed == 1
@@ -226,6 +226,7 @@ async def test_twice_is_once(shop: Shop) -> None:
         job = await sell.enqueue()
         assert await job.result(timeout=10) == "first"
         await wait_until(lambda: not worker.desk.holds, "the handler to end")
+        assert worker.processed == 1
     assert shop.orders == [1, 2]
 
 
@@ -245,6 +246,77 @@ async def test_the_store_does_not_answer_after_the_commit(shop: Shop, monkeypatc
         assert await job.result(timeout=10) == "sold"
     assert shop.orders == [1]
     assert outcomes(await job.get()) == ["succeeded"]
+
+
+async def test_what_could_not_be_looked_at_after_the_commit_is_looked_at_while_the_handler_goes_on(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail, end = failing_looks(monkeypatch), asyncio.Event()
+
+    @shop.app.task
+    async def sell(ctx: Context) -> str:
+        async with ctx.transaction() as session:
+            await ctx.mark_completed("sold", session=session)
+            fail(3)
+        await end.wait()
+        return "sold"
+
+    async with shop.app.worker():
+        job = await sell.enqueue()
+        assert await job.result(timeout=10) == "sold"
+        end.set()
+
+
+async def test_a_handler_that_is_cancelled_while_its_completion_is_settled(shop: Shop) -> None:
+    @shop.app.task
+    async def sell(ctx: Context) -> str:
+        async with ctx.transaction() as session:
+            shop.order(session)
+            await ctx.mark_completed("sold", session=session)
+        return "sold"
+
+    async with shop.app.worker() as worker:
+        saving, go_on, save = asyncio.Event(), asyncio.Event(), worker.store.save
+
+        async def slow(jobs: Sequence[Job], within: object = None) -> list[Job | None]:
+            saving.set()
+            await go_on.wait()
+            return await save(jobs, within)
+
+        worker.store.save = slow  # type: ignore[method-assign]
+        job = await sell.enqueue()
+        await asyncio.wait_for(saving.wait(), 10)
+        [hold] = worker.desk.holds
+        worker.executor.stop(hold, "cancel", "now")
+        await wait_until(lambda: hold.handler_done, "the handler to end")
+        go_on.set()
+        assert await job.result(timeout=10) == "sold"
+        await wait_until(lambda: not worker.desk.holds, "all to be settled")
+        assert worker.processed == 1
+    assert outcomes(await job.get()) == ["succeeded"]
+
+
+async def test_a_worker_that_stops_in_the_middle_gives_the_job_back(shop: Shop) -> None:
+    entered = asyncio.Event()
+
+    @shop.app.task
+    async def sell(ctx: Context) -> str:
+        async with ctx.transaction() as session:
+            shop.order(session, ctx.fence)
+            await ctx.mark_completed("sold", session=session)
+            entered.set()
+            if ctx.fence == 1:
+                await asyncio.Event().wait()
+        return "sold"
+
+    async with shop.app.worker(grace=0):
+        job = await sell.enqueue()
+        await asyncio.wait_for(entered.wait(), 10)
+    assert (await job.status(), shop.orders) == ("pending", [])
+    async with shop.app.worker():
+        assert await job.result(timeout=10) == "sold"
+    assert shop.orders == [2]
+    assert outcomes(await job.get()) == ["released", "succeeded"]
 
 
 async def test_a_run_that_cannot_learn_its_end_is_lost_and_the_next_claim_finds_it(shop: Shop) -> None:
@@ -337,7 +409,8 @@ async def test_the_heartbeat_leaves_a_completed_job_alone(shop: Shop) -> None:
             await wait_until(lambda: shop.plan.calls["time"] >= passes, "a beat")  # noqa: B023
         assert shop.plan.calls["renew"] == renewals
         [hold] = worker.desk.holds
-        assert hold.stop is None
+        assert (hold.stop, len(hold.lines)) == (None, 1)
+        assert worker.heartbeat._next(shop.clock.now()) == 0.05, "it does not hurry for lines that wait for the end"
         end.set()
     assert outcomes(await job.get()) == ["succeeded"]
 
