@@ -20,6 +20,8 @@ class Batcher(Generic[Item, Answer]):
 
     `send` answers one answer per item, in order; an exception of it goes to every item of that batch. A batch has at
     most `most` items and, where `size` is given, a sum of sizes of at most `most_size` (one oversized item goes alone).
+    `patience`: seconds after which a batch that is not answered yet holds up the next one no longer; None = for ever,
+    which keeps the order.
     """
 
     def __init__(
@@ -29,11 +31,15 @@ class Batcher(Generic[Item, Answer]):
         most: int,
         size: Callable[[Item], int] | None = None,
         most_size: int = 0,
+        patience: float | None = None,
     ) -> None:
         self._send = send
         self._most = most
         self._size = size
         self._most_size = most_size
+        self._patience = patience
+        self._slow: set[asyncio.Task[None]] = set()
+        """Batches in flight, where there is a patience."""
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._leading = False
@@ -72,9 +78,11 @@ class Batcher(Generic[Item, Answer]):
 
     async def drain(self) -> None:
         """Wait until everything submitted so far has been answered."""
-        while self._leading or self._sender is not None:
+        while self._leading or self._sender is not None or self._slow:
             if self._sender is not None:
                 await asyncio.shield(self._sender)
+            elif self._slow:
+                await asyncio.wait(self._slow)
             else:
                 self._led = self._led or asyncio.get_running_loop().create_future()
                 await asyncio.shield(self._led)
@@ -82,9 +90,22 @@ class Batcher(Generic[Item, Answer]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await self._send_batch(self._take())
+                if self._patience is None:
+                    await self._send_batch(self._take())
+                else:
+                    await self._send_beside(self._take(), self._patience)
         finally:
             self._sender = None
+
+    async def _send_beside(self, batch: list[tuple[Item, asyncio.Future[Answer]]], patience: float) -> None:
+        sending = asyncio.create_task(self._send_batch(batch), name="mainspring-batch")
+        self._slow.add(sending)
+        sending.add_done_callback(self._slow.discard)
+        try:
+            await asyncio.wait([sending], timeout=patience)
+        except asyncio.CancelledError:
+            sending.cancel()
+            raise
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
         batch = [self._waiting.popleft()]

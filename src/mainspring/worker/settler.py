@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Transition = Callable[[Job], Job]
 FIRST_BACK_OFF = 0.05
 LONGEST_BACK_OFF = 1.0
+PATIENCE = 1.0
+"""Seconds after which a batch that is not stored yet lets the next one overtake it. A row that somebody's open
+transaction holds must not keep the settles of its neighbours back until their leases end."""
 ROW_BYTES = 1_024
 """What a row weighs in a batch besides its result; one without is well under that."""
 
@@ -46,7 +49,7 @@ class Settler:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._batcher: Batcher[Write, Answer] = Batcher(
-            self._send, most=BATCH_ROWS, size=_size_of, most_size=BATCH_BYTES
+            self._send, most=BATCH_ROWS, size=_size_of, most_size=BATCH_BYTES, patience=PATIENCE
         )
 
     async def write(self, hold: Hold, transition: Transition, size: int = 0) -> Job | None:
