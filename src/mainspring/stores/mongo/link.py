@@ -75,7 +75,6 @@ class Link:
             return AsyncMongoClient(
                 self.settings.uri,
                 retryWrites=retry_writes,
-                appname="mainspring",
                 driver=DriverInfo("Mainspring"),
                 connect=False,
             )

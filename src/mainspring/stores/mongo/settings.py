@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -22,16 +23,20 @@ OURS = ("prefix", "timeout")
 DATABASE = "mainspring"
 PREFIX = "mainspring_"
 TIMEOUT = 10.0
+APP = {"appname": "mainspring"}
+"""What the server's log and `currentOp` call us, unless the URL says otherwise."""
+TAGS = "readpreferencetags"
+"""The one option that may come twice, and be empty. It says nothing here: all reads go to the primary."""
 _FORMS = '"mongodb://user:password@host:27017/database?replicaSet=rs0" or "mongodb+srv://host/database"'
 _DATABASE = re.compile(r"[^/\\. \"$*<>:|?\0]{1,63}")
 _PREFIX = re.compile(r"[A-Za-z0-9_\-]{0,40}", re.ASCII)
-_SRV_ONLY = ("srvservicename", "srvmaxhosts")
+_SRV_ONLY = ("srvservicename", "srvmaxhosts", "srvallowedhostssuffix")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     uri: str = field(repr=False)
-    """For PyMongo: the URL without what is ours."""
+    """For PyMongo: the URL without what is ours. With its database, which is where a user is looked for by default."""
     database: str
     prefix: str = PREFIX
     """Before the name of every collection."""
@@ -56,12 +61,11 @@ def parse(url: str) -> Settings:
         raise _bad(url, '"@" after the first "/" or "?"', "percent-encode it where it is part of a password")
     given = _options(url, query)
     theirs = {name: value for name, value in given.items() if name not in OURS}
-    _check(url, netloc, theirs)
-    if theirs.get("w") == "0":
+    if _check(url, netloc, theirs).get("w") == 0:
         raise _bad(url, "w=0: writes that nobody answers for", "leave it out for majority, or say w=1")
-    options = "&".join(f"{name}={value}" for name, value in theirs.items())
+    options = "&".join(f"{name}={value}" for name, value in (APP | theirs).items())
     return Settings(
-        uri=f"{scheme}://{netloc}/{'?' if options else ''}{options}",
+        uri=f"{scheme}://{netloc}/{path}?{options}",
         database=_database(url, unquote(path) or DATABASE),
         prefix=_prefix(url, given.get("prefix", PREFIX)),
         timeout=_seconds(url, given.get("timeout", str(TIMEOUT))),
@@ -76,33 +80,36 @@ def _options(url: str, query: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in re.split("[&;]", query) if query else []:
         name, mark, value = part.partition("=")
-        if not mark or not name or not value:
+        if not mark or not name or (not value and name.lower() not in (TAGS, "prefix")):
             raise _bad(url, f"an option that is none: {part!r}", "write options as name=value, with & between them")
-        if name.lower() in found and name.lower() != "readpreferencetags":
+        if name.lower() in found and name.lower() != TAGS:
             raise _bad(url, f"the option {name!r} twice", "keep one of them")
         found[name.lower()] = value
     return found
 
 
-def _check(url: str, netloc: str, options: dict[str, str]) -> None:
-    """Let PyMongo judge its own part, as if the hosts were named by a `mongodb:` URL: no name is looked up."""
+def _check(url: str, netloc: str, options: dict[str, str]) -> Mapping[str, object]:
+    """Let PyMongo judge its own part, as if the hosts were named by a `mongodb:` URL: no name is looked up. Answers the
+    options as PyMongo reads them."""
     kept = "&".join(f"{name}={value}" for name, value in options.items() if name not in _SRV_ONLY)
     try:
         with warnings.catch_warnings(record=True) as doubts:
             warnings.simplefilter("always")
-            parse_uri(f"mongodb://{netloc}/{'?' if kept else ''}{kept}", warn=True)
-    except (InvalidURI, ConfigurationError, ValueError) as e:
+            read: Mapping[str, object] = parse_uri(f"mongodb://{netloc}/?{kept}", warn=True)["options"]
+    except (InvalidURI, ConfigurationError, ValueError, OSError) as e:
         raise _bad(url, f"what PyMongo does not take ({_quiet(str(e), netloc)})", "correct it") from None
     for doubt in doubts:
-        unknown = re.match(r"Unknown option:? '?([\w.]+)", str(doubt.message))
+        unknown = re.match(r"Unknown option:? '?(\w+)", str(doubt.message))
         if unknown:
             raise _unknown(url, unknown[1])
         raise _bad(url, f"what PyMongo warns of ({doubt.message})", "correct it")
+    return read
 
 
 def _quiet(text: str, netloc: str) -> str:
     """A message of PyMongo's without the part of the URL in which a password may be."""
-    return text.replace(netloc, "...").replace(netloc.rpartition("@")[0] or "\0", "...")
+    login = netloc.rpartition("@")[0]
+    return text.replace(netloc, "...").replace(login, "...") if login else text
 
 
 def _unknown(url: str, name: str) -> UnknownOption:
@@ -146,4 +153,6 @@ def masked(url: str) -> str:
     if at:
         known = re.match(r"(?:[\w+]*://)?(?:[^:/@?#\s]*:(?!//))?", before)
         url = f"{known[0] if known else ''}***@{after}"
+    else:  # what stands where a port belongs and is none
+        url = re.sub(r"(://[^/?#:,\[]*:)(?!\d+(?:[/?,]|$))[^/?#,]*", r"\1***", url)
     return re.sub(r"((?:password|passwd|pwd|tlscertificatekeyfilepassword)=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
