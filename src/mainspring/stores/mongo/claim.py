@@ -16,21 +16,24 @@ from mainspring.core.job import Job
 from mainspring.core.records import queue_gate, task_gate
 from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import BATCH_ROWS, Claim
-from mainspring.stores.mongo.failures import blocked
 from mainspring.stores.mongo.lanes import Lanes, allow
 from mainspring.stores.mongo.link import Document, Link
 from mainspring.stores.mongo.look import Scene, Want, look, next_due
 from mainspring.stores.mongo.rows import read_job
+from mainspring.stores.mongo.swap import is_blocked
 from mainspring.stores.mongo.take import carrying, taken, update
 
 ROUNDS = 16
 """Looks in one claim at most; each but the first has a reason: a gate that moved, a cap that filled, a race lost."""
 WIDER = 4
 """How many times as many rows to look at after a lost race, to choose among them by chance."""
-TAKE_TIME = 2.0
+TAKE_TIME = 1.0
 """Seconds that an update may wait for rows which somebody else's open transaction has written."""
-AVOIDED = 3.0
-"""Seconds for which such rows are left alone."""
+ONE_TIME = 0.2
+"""Seconds for each row by itself, after that."""
+SIDE_BY_SIDE = 10
+FIRST_HELD, LAST_HELD = 1.0, 15.0
+"""Seconds for which such a row is left alone, the first time and at most. The server ends a transaction after 60."""
 
 
 class Claimer:
@@ -43,8 +46,7 @@ class Claimer:
         """Gates that were closed when last seen."""
         self._full: dict[str, set[str]] = {}
         """By queue: tasks whose cap was reached when last seen."""
-        self._avoided: dict[str, float] = {}
-        """Rows that are held by somebody else's transaction, until when."""
+        self.held = Held()
         self.followed_until: int | None = None
 
     async def claim(self, want: Want) -> Claim:
@@ -66,12 +68,6 @@ class Claimer:
         self._full[want.queue] = {task for task, left in scene.open_tasks(want).items() if left == 0}
         self.followed_until = scene.followed_until
 
-    def avoided(self) -> list[str]:
-        if self._avoided:
-            now = monotonic()
-            self._avoided = {id: end for id, end in self._avoided.items() if end > now}
-        return list(self._avoided)
-
     # -- taking ------------------------------------------------------------------------------------------------
 
     async def take(self, want: Want, rows: Sequence[Document]) -> list[Document]:
@@ -85,20 +81,56 @@ class Claimer:
         return [found[row["_id"]] for row in rows if row["_id"] in found]
 
     async def _take(self, want: Want, rows: Sequence[Document]) -> list[Document]:
-        held = False
         try:
             with self.link.calls(min(TAKE_TIME, self.link.settings.timeout)):
                 if await update(self.link["jobs"], want, rows) == len(rows):
                     return [taken(want, row) for row in rows]
         except StoreUnavailable as error:  # whatever was done carries the token
-            held = error.__cause__ is not None and blocked(error.__cause__)
+            if is_blocked(error):
+                await self._take_apart(want, rows)
         with self.link.calls():
-            mine = await carrying(self.link["jobs"], want, rows)
-        if held:
-            ids = {row["_id"] for row in mine}
-            end = monotonic() + AVOIDED
-            self._avoided.update({row["_id"]: end for row in rows if row["_id"] not in ids})
-        return mine
+            return await carrying(self.link["jobs"], want, rows)
+
+    async def _take_apart(self, want: Want, rows: Sequence[Document]) -> None:
+        """Take each row by itself, so that one which somebody holds keeps back no other; and remember which it is."""
+        slots = asyncio.Semaphore(SIDE_BY_SIDE)
+
+        async def take(row: Document) -> None:
+            async with slots:
+                try:
+                    with self.link.calls(ONE_TIME):
+                        await update(self.link["jobs"], want, [row])
+                except StoreUnavailable as error:
+                    if is_blocked(error):
+                        self.held.add(row["_id"])
+
+        await asyncio.gather(*map(take, rows))
+
+
+class Held:
+    """Rows that somebody else's open transaction was found to hold: left alone for a while, each time for longer."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, tuple[float, float]] = {}
+        """Until when, and for how long that was."""
+
+    def add(self, id: str) -> None:
+        _, before = self._rows.get(id, (0.0, FIRST_HELD / 2))
+        span = min(before * 2, LAST_HELD)
+        self._rows[id] = (monotonic() + span, span)
+
+    def now(self) -> list[str]:
+        """Those to be left alone."""
+        if not self._rows:
+            return []
+        now = monotonic()
+        self._rows = {id: (end, span) for id, (end, span) in self._rows.items() if now < end + LAST_HELD}
+        return [id for id, (end, _) in self._rows.items() if now < end]
+
+    def first_end(self) -> int | None:
+        """In how many ms one of them is to be looked at again."""
+        ends = [end for end, _ in self._rows.values() if end > monotonic()]
+        return round((min(ends) - monotonic()) * 1_000) + 1 if ends else None
 
 
 class _Claim:
@@ -131,7 +163,7 @@ class _Claim:
         claimer, want = self._claimer, self._want
         asked = min(self._room * WIDER, BATCH_ROWS) if self._races else self._room
         tasks = claimer.believed(want)
-        self._scene = scene = await look(claimer.link, want, tasks, asked, claimer.avoided())
+        self._scene = scene = await look(claimer.link, want, tasks, asked, claimer.held.now())
         claimer.learn(want, scene)
         possible = claimer.believed(want)
         if possible - tasks:
@@ -178,6 +210,9 @@ class _Claim:
         times += [live.end for live in scene.live.values()]
         if self.jobs:
             times.append(want.until)
+        held = self._claimer.held.first_end()
+        if held is not None:
+            times.append(want.now + held)
         if self._bound:
             return min((time for time in times if time is not None), default=None)
         times.append(await next_due(self._claimer.link, want, scene.open_tasks(want)))

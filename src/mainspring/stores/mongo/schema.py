@@ -8,7 +8,7 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
-from mainspring.errors import StoreUnusable
+from mainspring.errors import StoreReadOnly, StoreUnusable
 from mainspring.stores.mongo.failures import NAMESPACE_EXISTS, code_of
 from mainspring.stores.mongo.link import Link
 
@@ -109,10 +109,13 @@ async def _check_shards(link: Link) -> None:
     """A sharded `jobs` keeps ids unique if `_id` alone is its key: else two shards may hold the same id."""
     if link.kind != "sharded":
         return
-    with link.calls():
-        found = await link.client["config"]["collections"].find_one(
-            {"_id": f"{link.settings.database}.{link.settings.prefix}jobs"}
-        )
+    try:
+        with link.calls():
+            found = await link.client["config"]["collections"].find_one(
+                {"_id": f"{link.settings.database}.{link.settings.prefix}jobs"}
+            )
+    except StoreReadOnly:  # the user may not look
+        return
     key = list((found or {}).get("key", {"_id": 1}))
     if key != ["_id"]:
         raise StoreUnusable(

@@ -19,6 +19,9 @@ from mainspring.stores.mongo.settings import PREFIX
 MOST = 500
 """Views that one process makes at most: queues are few, and names that are made up on the way are no queues."""
 
+PATIENCE = 2.0
+"""Seconds that the first enqueue into a queue may wait for its view."""
+
 _STATUS = {
     "$switch": {
         "branches": [
@@ -61,7 +64,7 @@ class Views:
         for queue in queues - self._seen if len(self._seen) < MOST else ():
             self._seen.add(queue)
             try:
-                with self._link.calls():
+                with self._link.calls(PATIENCE):
                     await self._make(queue)
             except StoreError as error:
                 emit("view.missing", logging.INFO, queue=queue, error=str(error))
