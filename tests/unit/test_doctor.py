@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mainspring.admin.doctor import Level, redis, sqlite
+from mainspring.admin.doctor import Level, mongo, redis, sqlite
 from mainspring.admin.doctor.finding import Facts, Finding, facts_of, size, unread
 from mainspring.stores.base import Fact
 
@@ -23,6 +23,14 @@ GOOD_SQLITE: dict[str, str | int | float] = {
     "path": "/var/jobs.db", "writable": 1, "size": 1_000_000, "log-size": 1_000, "free": 50 * GB,
     "file-system": "ext4", "watched": 1,
 }  # fmt: skip
+GOOD_MONGO: dict[str, str | int | float] = {
+    "store": "mongodb", "server": "8.0.4", "mode": "replica set", "database": "shop", "prefix": "mainspring_",
+    "schema": 1, "clock-offset": 0, "write-concern": "majority", "journal": "as the write concern says",
+    "retry-writes": 1, "replica-set": "rs0", "members": 3, "majority-journal": 1, "healthy-members": 3,
+    "furthest-behind-seconds": 0.0, "disk-free": 50 * GB, "data-size": GB, "index-size": GB // 4, "oplog-hours": 0.5,
+    "oplog-used": 0.01, "missing-indexes": "none", "ping-ms": 0.2, "ping-worst-ms": 0.4, "write-ms": 3.1,
+}  # fmt: skip
+ALONE = {"mode": "standalone", "members": 1, "healthy_members": None, "majority_journal": None, "oplog_hours": None}
 CLUSTER = {"mode": "cluster", "replicas": 1, "min-replicas-to-write": 1, "slot": 7, "node": "10.0.0.1:6379"}
 OK, NOTE, WARNING, DANGER = Level
 
@@ -30,6 +38,10 @@ OK, NOTE, WARNING, DANGER = Level
 def of_redis(**changed: Any) -> list[Finding]:
     """`None` takes a fact away."""
     return list(redis.judge(changed_facts(GOOD_REDIS, changed)))
+
+
+def of_mongo(**changed: Any) -> list[Finding]:
+    return list(mongo.judge(changed_facts(GOOD_MONGO, changed)))
 
 
 def of_sqlite(**changed: Any) -> list[Finding]:
@@ -49,6 +61,7 @@ def told(findings: list[Finding], name: str) -> Finding:
 def test_a_good_server_and_a_good_file_are_fine() -> None:
     assert {finding.level for finding in of_redis()} == {OK}
     assert {finding.level for finding in of_sqlite()} == {OK}
+    assert {finding.level for finding in of_mongo()} == {OK}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +126,50 @@ def test_sqlite(changed: dict[str, Any], name: str, level: Level, text: str) -> 
     finding = told(of_sqlite(**changed), name)
     assert (finding.level, text in finding.found) == (level, True), finding
     assert finding.level in (OK, NOTE) or (finding.expected and finding.advice)
+
+
+@pytest.mark.parametrize(
+    ("changed", "name", "level", "text"),
+    [
+        ({"missing_indexes": "jobs.claim"}, "indexes", DANGER, "jobs.claim"),
+        (ALONE, "mode", WARNING, "no transactions"),
+        (ALONE, "journal", NOTE, "100 ms"),
+        (ALONE | {"journal": "True"}, "journal", OK, "wait"),
+        (ALONE | {"write_concern": "1"}, "write concern", OK, "1"),
+        ({"mode": "sharded", "healthy_members": None}, "mode", OK, "sharded"),
+        ({"members": 1, "healthy_members": 1}, "members", NOTE, "with its disk"),
+        ({"healthy_members": 2}, "members", WARNING, "2 of 3"),
+        ({"healthy_members": 1}, "members", DANGER, "no majority"),
+        ({"furthest_behind_seconds": 95.0}, "replication", WARNING, "95 s"),
+        ({"write_concern": "1"}, "write concern", WARNING, "w=1 of 3"),
+        ({"write_concern": "2"}, "write concern", OK, "2"),
+        ({"write_concern": "two-regions"}, "write concern", NOTE, "two-regions"),
+        ({"journal": "False"}, "journal", WARNING, "journal=false"),
+        ({"majority_journal": 0}, "journal", WARNING, "MajorityJournalDefault"),
+        ({"retry_writes": 0}, "retryWrites", WARNING, "off"),
+        ({"disk_free": GB // 2}, "disk", WARNING, "500 MB"),
+        ({"disk_free": 1_000}, "disk", DANGER, "1.0 KB"),
+        ({"oplog_hours": 2.5, "oplog_used": 0.99}, "oplog", WARNING, "2.5 hours"),
+        ({"oplog_hours": 25.0, "oplog_used": 1.0}, "oplog", OK, "25 hours"),
+        ({"clock_offset": -90_000}, "clock of the server", NOTE, "-90,000 ms"),
+        ({"server": "6.0.5"}, "version", NOTE, "6.0.5"),
+        ({"server": "8.1.0-rc2"}, "version", OK, "8.1.0"),
+        ({"ping_ms": 12.5}, "latency", NOTE, "12.5 ms"),
+        ({"write_ms": 80.0}, "latency", NOTE, "80 ms"),
+    ],
+)
+def test_mongo(changed: dict[str, Any], name: str, level: Level, text: str) -> None:
+    finding = told(of_mongo(**changed), name)
+    assert (finding.level, text in finding.found) == (level, True), finding
+    assert finding.level in (OK, NOTE) or (finding.expected and finding.advice)
+
+
+ALWAYS_TOLD = {"store", "server", "mode", "database", "prefix", "write-concern", "ping-ms", "ping-worst-ms", "write-ms"}
+
+
+@pytest.mark.parametrize("name", sorted(GOOD_MONGO.keys() - ALWAYS_TOLD - {"members"}))
+def test_a_deployment_that_hides_something_is_judged_by_the_rest(name: str) -> None:
+    assert {finding.level for finding in of_mongo(**{name: None})} == {OK}
 
 
 @pytest.mark.parametrize("name", sorted(GOOD_REDIS.keys() - {"store", "server", "ping-ms", "ping-worst-ms"}))

@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mainspring.admin.connection import App
-from mainspring.admin.doctor import redis, sqlite, work
+from mainspring.admin.doctor import mongo, redis, sqlite, work
 from mainspring.admin.doctor.finding import Facts, Finding, Level, danger, facts_of, unread
 from mainspring.core.clock import wall_ms
 from mainspring.errors import StoreError
 
 __all__ = ["Finding", "Level", "examine"]
 
-JUDGES: dict[str, Callable[[Facts], Iterable[Finding]]] = {"redis": redis.judge, "sqlite": sqlite.judge}
+JUDGES: dict[str, Callable[[Facts], Iterable[Finding]]] = {
+    "mongodb": mongo.judge,
+    "redis": redis.judge,
+    "sqlite": sqlite.judge,
+}
 """By the kind of store."""
 
 

@@ -70,7 +70,10 @@ async def _members(link: Link) -> list[Fact]:
         for member in members
         if newest is not None and "optimeDate" in member and member.get("state") == 2
     ]
+    config, hidden = await _ask(link, {"replSetGetConfig": 1})
+    journaled = config.get("config", {}).get("writeConcernMajorityJournalDefault", True)
     return [
+        Fact("majority-journal", None if hidden else int(journaled), hidden),
         Fact("healthy-members", None if why else healthy, why),
         Fact("furthest-behind-seconds", max(behind, default=0.0) if not why else None, why),
     ]
@@ -92,7 +95,8 @@ def _left(stats: Document) -> int | None:
 
 
 async def _oplog(link: Link) -> list[Fact]:
-    """How long ago the oldest entry is that a member could still catch up from."""
+    """How long ago the oldest entry is that a member could still catch up from; and how full it is: one that is not
+    will reach back further."""
     if link.kind != "replica set":
         return []
     try:
@@ -104,7 +108,12 @@ async def _oplog(link: Link) -> list[Fact]:
         return [Fact("oplog-hours", None, f"the oplog cannot be read: {str(error)[:200]}")]
     if first is None or last is None:
         return [Fact("oplog-hours", None, "the oplog is empty")]
-    return [Fact("oplog-hours", round((last["ts"].time - first["ts"].time) / 3_600, 2))]
+    stats, why = await _ask(link, {"collStats": "oplog.rs"}, "local")
+    used = None if why else round(stats["size"] / stats["maxSize"], 3)
+    return [
+        Fact("oplog-hours", round((last["ts"].time - first["ts"].time) / 3_600, 2)),
+        Fact("oplog-used", used, why),
+    ]
 
 
 async def _indexes(link: Link) -> Fact:
