@@ -146,6 +146,6 @@ def collections_of(client: Any, settings: Settings) -> dict[str, Any]:
         codec_options=CODEC,
         read_preference=ReadPreference.PRIMARY,
         read_concern=ReadConcern("local"),
-        write_concern=WriteConcern("majority") if settings.majority else None,
+        write_concern=WriteConcern("majority", j=settings.journal) if settings.majority else None,
     )
     return {name: database[settings.prefix + name] for name in NAMES}

@@ -60,7 +60,8 @@ async def prepare(link: Link) -> object:
     """
     with link.calls():
         found = await link["meta"].find_one({"_id": "schema"})
-    if found is None:
+    is_new = found is None
+    if is_new:
         await _make(link)
         with link.calls():
             new = {"version": SCHEMA, "identity": secrets.token_hex(12)}
@@ -77,6 +78,8 @@ async def prepare(link: Link) -> object:
             f"{link.settings.shown}: its collections have schema {version}; this version knows up to {SCHEMA}. "
             "Install a newer Mainspring, or choose another prefix with ?prefix=."
         )
+    if not is_new:
+        await _mend(link)
     await _check_shards(link)
     return (found or {}).get("identity")
 
@@ -87,6 +90,14 @@ async def _make(link: Link) -> None:
     for name, indexes in INDEXES.items():
         with link.calls(max(link.settings.timeout, 60.0)):
             await link[name].create_indexes(indexes)
+
+
+async def _mend(link: Link) -> None:
+    """Make again what somebody has dropped. Who may not make anything need not: as a rule nothing is missing."""
+    try:
+        await _make(link)
+    except StoreReadOnly:
+        pass
 
 
 async def _make_capped(link: Link, name: str, size: int) -> None:

@@ -44,6 +44,8 @@ class Settings:
     """Seconds that a call may take, waiting for a new primary included."""
     majority: bool = True
     """Whether writes wait for a majority: the URL says nothing else."""
+    journal: bool | None = None
+    """Whether writes wait for the disk; None: as the server does it."""
     retry_writes: bool = True
     shown: str
     """The URL, without its password."""
@@ -61,7 +63,8 @@ def parse(url: str) -> Settings:
         raise _bad(url, '"@" after the first "/" or "?"', "percent-encode it where it is part of a password")
     given = _options(url, query)
     theirs = {name: value for name, value in given.items() if name not in OURS}
-    if _check(url, netloc, theirs).get("w") == 0:
+    read = _check(url, netloc, theirs)
+    if read.get("w") == 0:
         raise _bad(url, "w=0: writes that nobody answers for", "leave it out for majority, or say w=1")
     options = "&".join(f"{name}={value}" for name, value in (APP | theirs).items())
     return Settings(
@@ -70,6 +73,7 @@ def parse(url: str) -> Settings:
         prefix=_prefix(url, given.get("prefix", PREFIX)),
         timeout=_seconds(url, given.get("timeout", str(TIMEOUT))),
         majority="w" not in theirs,
+        journal=None if "journal" not in read else bool(read["journal"]),
         retry_writes=theirs.get("retrywrites", "true") == "true",
         shown=masked(url),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -11,6 +12,7 @@ from weakref import WeakSet
 from mainspring.core.job import Job, State
 from mainspring.core.records import GATE, Record
 from mainspring.errors import DefinitionError
+from mainspring.events import emit
 from mainspring.stores.base import (
     BATCH_ROWS,
     Beat,
@@ -46,6 +48,11 @@ from mainspring.stores.mongo.views import Views
 from mainspring.stores.mongo.within import Within
 from mainspring.stores.server_clock import ServerClock
 
+WEAKER = (
+    "a single server without replica set: no transactions (within=, mark_completed), caps by locks that end, no "
+    "other member to go on, and what is not on its disk yet is lost in a crash; mongod --replSet makes it a set"
+)
+
 
 class MongoStore(Store):
     """Collections with a prefix in a database on a replica set, a sharded cluster, or a single server."""
@@ -58,6 +65,8 @@ class MongoStore(Store):
         self.url = url
         self._settings = parse(url)
         self._time = time
+        self._is_clone = False
+        """Its first one has said what there is to say."""
         self._link = Link(self._settings)
         self._clock = ServerClock()
         self._claimer = Claimer(self._link)
@@ -74,6 +83,8 @@ class MongoStore(Store):
 
     async def open(self) -> None:
         await self._link.open()
+        if self._link.kind == "standalone" and not self._is_clone:
+            emit("store.standalone", logging.WARNING, server=self._settings.shown, weaker=WEAKER)
         try:
             self._identity = await prepare(self._link)
         except BaseException:
@@ -88,7 +99,9 @@ class MongoStore(Store):
         await self._link.close()
 
     def clone(self) -> Store:
-        return MongoStore(self.url, self._time)
+        other = MongoStore(self.url, self._time)
+        other._is_clone = True
+        return other
 
     async def time(self) -> int:
         if self._time is None:
