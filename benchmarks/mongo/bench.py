@@ -51,7 +51,8 @@ class MongoBench:
                 self.server.client.drop_database(name)
 
     def usage(self) -> Usage:
-        """Operations count every inserted or updated document; a request is one message of a client."""
+        """As its own counters: an operation is an inserted document, a statement that updates or deletes (however many
+        documents it changes), or any other command; a request is one message of a client."""
         status = self.server.command("serverStatus")
         counters: dict[str, Any] = status["opcounters"]
         operations = sum(value for name, value in counters.items() if isinstance(value, int))
