@@ -223,16 +223,20 @@ class MongoStore(Store):
     # -- transactions ------------------------------------------------------------------------------------------
 
     def transaction(self) -> AbstractAsyncContextManager[Any]:
+        self._check_transactions()
+        return transaction(self._link)
+
+    def _check_transactions(self) -> None:
         if self._link.kind == "standalone":
             raise DefinitionError(
                 f"{self._settings.shown} has no transactions: it is a single server. "
                 "Expected a replica set; one member is enough: mongod --replSet, then rs.initiate()."
             )
-        return transaction(self._link)
 
     async def _session(self, within: Any) -> Within | None:
         if within is None:
             return None
+        self._check_transactions()
         session = Within(self._link, within)
         await session.check(self._known, self._identity)
         return session
