@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
 
 from mainspring.errors import StoreError
 from mainspring.stores.mongo.link import Link
 from mainspring.stores.mongo.tail import OPENED, tail
 
+LAST_WORDS = 1.0
+"""Seconds that the last hint may take when the store is closed."""
 NARROWEST, WIDEST = 0.002, 0.25
 """Seconds over which looks are spread."""
 ALL = "*"
@@ -35,6 +39,11 @@ class Hints:
         self._looked: dict[str, int] = {}
         """What had been heard when this queue was last claimed from."""
         self._tasks: dict[str, Collection[str]] = {}
+        self._opened = asyncio.Event()
+        """The ear is connected. Before that it is not to be cancelled: asyncio of Python 3.11 leaks the socket."""
+        self._changed = False
+        self._wanted: set[str] = set()
+        """The names that are listened for; a set that only grows."""
         self._waiters: set[asyncio.Future[None]] = set()
         self._spread = 0.0
         self._woken = False
@@ -42,12 +51,18 @@ class Hints:
         self._telling: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        ear, self._ear = self._ear, None
-        if ear is not None:
-            ear.cancel()
-            await asyncio.gather(ear, return_exceptions=True)
         if self._telling is not None:
-            await asyncio.gather(self._telling, return_exceptions=True)
+            await asyncio.wait([self._telling], timeout=LAST_WORDS)
+        if self._ear is not None and not self._ear.done():
+            opened = asyncio.create_task(self._opened.wait())
+            await asyncio.wait([self._ear, opened], timeout=LAST_WORDS, return_when=asyncio.FIRST_COMPLETED)
+            opened.cancel()
+        ending = {task for task in (self._ear, self._telling) if task is not None}
+        self._ear = self._telling = None
+        while ending:  # again and again: a driver may take a cancellation for its own
+            for task in ending:
+                task.cancel()
+            _, ending = await asyncio.wait(ending, timeout=0.2)
 
     # -- telling -----------------------------------------------------------------------------------------------
 
@@ -72,9 +87,10 @@ class Hints:
 
     def claims(self, queue: str, tasks: Mapping[str, int | None]) -> None:
         """A claim begins: what was heard before it is done with."""
-        self._listen()
+        if self._tasks.get(queue) is not tasks:
+            self._tasks[queue] = tasks
+            self._listen_for({queue, *(f"{queue}/{task}" for task in tasks), *(f"{ALL}/{task}" for task in tasks)})
         self._looked[queue] = self._heard
-        self._tasks[queue] = tasks
 
     def claimed(self, took: bool) -> None:
         """A claim is over."""
@@ -87,7 +103,7 @@ class Hints:
     async def wait(self, names: Sequence[str], timeout: float) -> bool:
         """Sleep until one of `names` is heard, or `timeout` seconds are over."""
         self._link.check_open()
-        self._listen()
+        self._listen_for({name for name in names if name not in self._tasks})
         try:
             async with asyncio.timeout(timeout):
                 while not self._is_woken(names):
@@ -123,19 +139,40 @@ class Hints:
             default=0,
         )
 
-    def _listen(self) -> None:
+    def _listen_for(self, names: set[str]) -> None:
+        """Hear these names too. The server sorts out the others: in a large fleet most hints are for somebody else."""
+        self._changed = self._changed or not names <= self._wanted
+        self._wanted |= names
         if self._ear is None or self._ear.done():
+            self._ear = asyncio.create_task(self._run(), name="mainspring-ear")
+        elif self._changed and self._opened.is_set():
+            self._ear.cancel()
             self._ear = asyncio.create_task(self._run(), name="mainspring-ear")
 
     async def _run(self) -> None:
-        opened = False
-        async for document in tail(self._link, "signals", {"names": {"$exists": True}}):
-            if document is OPENED:
-                if opened:  # while nobody listened something may have been said
-                    self._hear(self._looked)
-                opened = True
-            elif document is not None:
-                self._hear(document["names"])
+        again = False
+        while not again or self._changed:
+            self._changed = False
+            self._opened.clear()
+            again = await self._hear_all(again)
+
+    async def _hear_all(self, again: bool) -> bool:
+        """Listen until other names are wanted, too; answers that it has listened."""
+        # A queue that is waited for, and was not claimed from, stands for all of its lanes.
+        lanes = [re.compile(f"^{re.escape(name)}/") for name in self._wanted - self._tasks.keys() if ":" not in name]
+        names = {"names": {"$in": [*sorted(self._wanted), *lanes]}}
+        async with aclosing(tail(self._link, "signals", names)) as documents:
+            async for document in documents:
+                if document is OPENED:
+                    self._opened.set()
+                    if again:  # while nobody listened something may have been said
+                        self._hear(self._looked)
+                    again = True
+                elif document is not None:
+                    self._hear(document["names"])
+                if self._changed or asyncio.current_task() is not self._ear:
+                    return True
+        return True
 
     def _hear(self, names: Iterable[str]) -> None:
         self._heard += 1

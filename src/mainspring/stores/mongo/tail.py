@@ -44,7 +44,11 @@ async def _read(collection: Collection, fields: Document) -> AsyncGenerator[Docu
     cursor = collection.find(fields, cursor_type=CursorType.TAILABLE_AWAIT, batch_size=1_000)
     cursor.max_await_time_ms(round(PATIENCE * 1_000))
     try:
+        async with asyncio.timeout(GRACE):
+            document = await _next(cursor)
         yield OPENED
+        if document is not None:
+            yield document
         while cursor.alive:
             async with asyncio.timeout(PATIENCE + GRACE):
                 document = await _next(cursor)
