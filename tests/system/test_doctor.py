@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from datetime import timedelta
@@ -11,12 +12,17 @@ from typing import Any
 import pytest
 
 from mainspring import Mainspring
+from mainspring.admin import doctor
+from mainspring.admin.doctor import Finding
 from mainspring.core.records import WORKER, Record
 from tests.servers.binaries import needs
 from tests.servers.cluster import RedisCluster
+from tests.servers.mongo import MongoServer
 from tests.servers.redis import RedisServer
+from tests.servers.replica_set import MongoReplicaSet
 from tests.servers.sentinel import RedisSentinel
-from tests.servers.shared import Shared, shared_cluster
+from tests.servers.shared import Shared, SharedMongo, shared_cluster
+from tests.servers.waiting import until
 from tests.system.cli_shop import Shop, claim_all
 
 on_redis7 = pytest.mark.parametrize("kind", [pytest.param("redis7", marks=needs("redis7"))])
@@ -231,3 +237,54 @@ def test_a_lease_that_ended_long_ago_is_a_warning(shop: Shop) -> None:
     assert found["level"] == "warning"
     assert id in found["found"]
     assert "10m" in found["found"]
+
+
+# -- MongoDB -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_replica_set_is_understood(shop: Shop, mongo_server: SharedMongo, mongo_database: str) -> None:
+    found = examine(shop, mongo_server.url_of(mongo_database))
+    assert "not read" not in found
+    told = levels(found)
+    assert (told["mode"], told["indexes"], told["write concern"], told["journal"]) == ("ok", "ok", "ok", "ok")
+    assert (told["members"], told["clock"]) == ("note", "ok"), "one member is for development"
+    assert mongo_database in found["mode"]["found"]
+
+
+def test_what_a_url_gives_away_is_a_warning(shop: Shop, mongo_server: SharedMongo, mongo_database: str) -> None:
+    found = examine(shop, f"{mongo_server.url_of(mongo_database)}&retryWrites=false&w=1&journal=false")
+    assert (levels(found)["retryWrites"], levels(found)["journal"]) == ("warning", "warning")
+
+
+def test_an_index_that_was_dropped_is_a_danger(shop: Shop, mongo_server: SharedMongo, mongo_database: str) -> None:
+    url = mongo_server.url_of(mongo_database)
+    examine(shop, url)
+
+    async def drop_and_ask() -> list[Finding]:
+        async with Mainspring(url) as app:
+            await app.connect()
+            mongo_server.client[mongo_database]["mainspring_jobs"].drop_index("claim")
+            return await doctor.examine(app)
+
+    [finding] = [finding for finding in asyncio.run(drop_and_ask()) if finding.name == "indexes"]
+    assert (finding.level, "jobs.claim" in finding.found) == ("danger", True)
+    assert levels(examine(shop, url))["indexes"] == "ok", "who opens the store makes it again, as the advice says"
+
+
+@pytest.mark.parametrize("kind", [pytest.param("mongo6", marks=needs("mongo6"))])
+@pytest.mark.slow
+def test_a_single_server_is_a_warning(shop: Shop, kind: str) -> None:
+    with MongoServer.started(kind, replica_set=False) as server:
+        found = examine(shop, server.url_of("shop"))
+        assert (levels(found)["mode"], levels(found)["journal"]) == ("warning", "note")
+        assert "no transactions" in found["mode"]["found"]
+        assert levels(examine(shop, server.url_of("shop") + "?journal=true"))["journal"] == "ok"
+
+
+@pytest.mark.parametrize("kind", [pytest.param("mongo6", marks=needs("mongo6"))])
+@pytest.mark.slow
+def test_members_that_are_away_are_a_warning(shop: Shop, kind: str) -> None:
+    with MongoReplicaSet.started(kind=kind) as group:
+        assert levels(examine(shop, group.url_of("shop")))["members"] == "ok"
+        group.secondaries()[0].kill()
+        until(lambda: levels(examine(shop, group.url_of("shop")))["members"] == "warning", "a member to be missed", 30)
