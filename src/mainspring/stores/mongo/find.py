@@ -1,15 +1,18 @@
 """Pages and counts of jobs for people.
 
-A page goes by insertion, along the index of the lanes that can hold anything, or of the states: the dead among a
-million finished jobs are found at once. Counts read an index and no document: a million takes about half a second, so
-they are bounded by the deadline and not by a number.
+A page goes by insertion, along the index of lanes: those that there are, found by a seek for each, are merged, so that
+the dead among a million finished jobs are found at once. Counts read the index and no document: a million takes about
+half a second, so they are bounded by the deadline and not by a number.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from operator import itemgetter
+from typing import TypeVar
 
 from mainspring.core.job import State
 from mainspring.errors import DefinitionError
@@ -17,13 +20,14 @@ from mainspring.stores.base import Count, Page, Query
 from mainspring.stores.mongo.link import Document, Link
 from mainspring.stores.mongo.renew import BARE
 from mainspring.stores.mongo.rows import date, read_job
-from mainspring.stores.mongo.schema import COUNTS, LANE, RECENT
+from mainspring.stores.mongo.schema import LANE
 
 MERGED = 150
 """Sorted scans that are merged at most in one query: from 200 on the server would sort all that it finds instead."""
-PARTS = 24
-"""Queries for one page at most. Where it would need more, all of a state is walked by insertion: 3 s for a million."""
+SIDE_BY_SIDE = 8
 EVERY = [state.value for state in State]
+
+T = TypeVar("T")
 
 
 async def find(link: Link, query: Query) -> Page:
@@ -34,11 +38,7 @@ async def find(link: Link, query: Query) -> Page:
         chosen["seq"] = {"$gt" if query.oldest_first else "$lt": after}
     chosen.setdefault("state", {"$in": EVERY})
     with link.calls():
-        parts = await _lanes(link, query, chosen)
-        hint = RECENT if parts is None else LANE
-        found = await asyncio.gather(
-            *(_first(link, query, part, hint) for part in ([chosen] if parts is None else parts))
-        )
+        found = await _side_by_side([partial(_first, link, query, chosen | part) for part in await _lanes(link, query)])
     rows = [row for rows in found for row in rows]
     if len(found) > 1:
         rows.sort(key=itemgetter("seq"), reverse=not query.oldest_first)
@@ -46,23 +46,40 @@ async def find(link: Link, query: Query) -> Page:
     return Page([read_job(row) for row in shown], str(shown[-1]["seq"]) if len(rows) > len(shown) else None)
 
 
-async def _first(link: Link, query: Query, chosen: Document, hint: str) -> list[Document]:
+async def _first(link: Link, query: Query, chosen: Document) -> list[Document]:
     order = [("seq", 1 if query.oldest_first else -1)]
-    return await link["jobs"].find(chosen, BARE, sort=order, limit=query.limit + 1, hint=hint).to_list()
+    return await link["jobs"].find(chosen, BARE, sort=order, limit=query.limit + 1, hint=LANE).to_list()
 
 
-async def _lanes(link: Link, query: Query, chosen: Document) -> list[Document] | None:
-    """The query in parts, each with the names of queues and tasks that there are, so that the index of lanes serves;
-    None where that of the states does better."""
-    if query.queue is None and query.task is None:
-        return None
+async def _lanes(link: Link, query: Query) -> list[Document]:
+    """The queues and tasks that there are, in parts of as many lanes as can be merged."""
     queues = [query.queue] if query.queue is not None else await _distinct(link, "queue", {})
-    tasks = [query.task] if query.task is not None else await _distinct(link, "task", {"queue": query.queue})
-    size = MERGED // max(1, len(queues) * len(chosen["state"]["$in"]))
-    if not size or len(tasks) > size * PARTS:
-        return None
-    parts = [tasks[n : n + size] for n in range(0, len(tasks), size)]
-    return [chosen | {"queue": {"$in": queues}, "task": {"$in": part}} for part in parts]
+    most = max(1, MERGED // (len(query.states) or len(EVERY)))
+    if query.task is not None:
+        return [{"queue": {"$in": part}, "task": query.task} for part in _parts(queues, most)]
+    tasks = await _side_by_side([partial(_distinct, link, "task", {"queue": queue}) for queue in queues])
+    every = sorted({task for some in tasks for task in some})
+    if len(queues) * len(every) <= most:
+        return [{"queue": {"$in": queues}, "task": {"$in": every}}]
+    return [
+        {"queue": queue, "task": {"$in": part}}
+        for queue, some in zip(queues, tasks, strict=True)
+        for part in _parts(some, most)
+    ]
+
+
+def _parts(names: list[str], most: int) -> list[list[str]]:
+    return [names[n : n + most] for n in range(0, len(names), most)]
+
+
+async def _side_by_side(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    slots = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def one(call: Callable[[], Awaitable[T]]) -> T:
+        async with slots:
+            return await call()
+
+    return list(await asyncio.gather(*map(one, calls)))
 
 
 async def _distinct(link: Link, field: str, among: Document) -> list[str]:
@@ -77,7 +94,7 @@ async def count(link: Link, query: Query) -> list[Count]:
     chosen.setdefault("state", {"$in": EVERY})
     group = {"_id": {"queue": "$queue", "task": "$task", "state": "$state"}, "jobs": {"$sum": 1}}
     with link.calls():
-        cursor = await link["jobs"].aggregate([{"$match": chosen}, {"$group": group}], hint=COUNTS)
+        cursor = await link["jobs"].aggregate([{"$match": chosen}, {"$group": group}], hint=LANE)
         rows = await cursor.to_list()
     return [Count(r["_id"]["queue"], r["_id"]["task"], State(r["_id"]["state"]), r["jobs"]) for r in rows]
 
