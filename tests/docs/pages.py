@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 NO_RUN = "<!-- no-run -->"
+NEEDS_MONGODB = "<!-- needs: mongodb -->"
+"""On a page whose code talks to the server at `MONGODB`: it runs on one that the tests have started."""
+MONGODB = "mongodb://localhost:27017/shop?replicaSet=rs0"
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6}\s+(.*)$")

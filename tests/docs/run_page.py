@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import sys
 import types
 from pathlib import Path
 
-from tests.docs.pages import Block, blocks
+from tests.docs.pages import MONGODB, Block, blocks
 
 
 def main(page: Path) -> None:
@@ -35,7 +36,8 @@ async def _run(page: Path, shared: list[Block]) -> None:
 
 
 def _compiled(page: Path, block: Block, flags: int) -> types.CodeType:
-    placed = "\n" * (block.line - 1) + block.code
+    written = block.code.replace(MONGODB, os.environ.get("DOCS_MONGODB", MONGODB))
+    placed = "\n" * (block.line - 1) + written
     code: types.CodeType = compile(placed, str(page), "exec", flags=flags, dont_inherit=True)
     return code
 

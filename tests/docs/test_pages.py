@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import NO_RUN, ROOT, anchors, blocks, links, pages
+from tests.docs.pages import NEEDS_MONGODB, NO_RUN, ROOT, anchors, blocks, links, pages
+from tests.servers.shared import SharedMongo
 
 RUNNABLE = [page for page in pages() if any(block.language == "python" and block.run for block in blocks(page))]
+ON_MONGODB = [page for page in RUNNABLE if NEEDS_MONGODB in page.read_text()]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
@@ -19,9 +21,9 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def run_python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
-    env = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "error", "TMPDIR": str(folder)}
+    env = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "error", "TMPDIR": str(folder), **variables}
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=50, check=False
     )
@@ -34,9 +36,17 @@ def assert_fine(done: subprocess.CompletedProcess[str]) -> None:
     assert "Warning" not in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
+@pytest.mark.parametrize("page", [page for page in RUNNABLE if page not in ON_MONGODB], ids=name_of)
 def test_code_of_page_runs(page: Path, tmp_path: Path) -> None:
     assert_fine(run_python("-m", "tests.docs.run_page", str(page), folder=tmp_path))
+
+
+@pytest.mark.parametrize("page", ON_MONGODB, ids=name_of)
+def test_code_of_page_runs_on_mongodb(
+    page: Path, tmp_path: Path, mongo_server: SharedMongo, mongo_database: str
+) -> None:
+    url = mongo_server.url_of(mongo_database)
+    assert_fine(run_python("-m", "tests.docs.run_page", str(page), folder=tmp_path, DOCS_MONGODB=url))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
