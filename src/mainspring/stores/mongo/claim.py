@@ -41,12 +41,12 @@ class Claimer:
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self._lanes = Lanes(link)
+        self.held = Held()
+        self._lanes = Lanes(link, self.held.add)
         self._closed: dict[str, int | None] = {}
         """Gates that were closed when last seen."""
         self._full: dict[str, set[str]] = {}
         """By queue: tasks whose cap was reached when last seen."""
-        self.held = Held()
         self.followed_until: int | None = None
 
     async def claim(self, want: Want) -> Claim:
@@ -88,6 +88,8 @@ class Claimer:
         except StoreUnavailable as error:  # whatever was done carries the token
             if is_blocked(error):
                 await self._take_apart(want, rows)
+            with self.link.calls():
+                return await carrying(self.link.sure("jobs"), want, rows)
         with self.link.calls():
             return await carrying(self.link["jobs"], want, rows)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,13 +18,15 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from mainspring.errors import StoreUnavailable
-from mainspring.stores.mongo.failures import TRANSIENT
+from mainspring.stores.mongo.failures import CONFLICT, TRANSIENT, code_of
 from mainspring.stores.mongo.link import Document, Link
 from mainspring.stores.mongo.look import Live, Want, live_in, live_of, lives
 from mainspring.stores.mongo.schema import CLAIM
 from mainspring.stores.mongo.take import carrying, taken, update
 
 TRIES = 6
+SURE = 2
+"""Conflicts on a row, each in a transaction of its own, after which somebody's open transaction is known to hold it."""
 HELD = 5_000
 """ms for which a lane on a standalone server is somebody's."""
 SERVER_TIME = 5.0
@@ -32,11 +34,17 @@ QUEUE = "queue:"
 TASK = "task:"
 
 
+class _RowConflict(Exception):
+    """Not the lane but one of the rows is written by somebody else's transaction."""
+
+
 class Lanes:
     """Taking under caps."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, held: Callable[[str], None]) -> None:
+        """`held` is told which rows somebody else's open transaction holds."""
         self._link = link
+        self._held = held
         self._made: set[str] = set()
 
     async def take(self, want: Want, rows: Sequence[Document]) -> list[Document]:
@@ -46,10 +54,35 @@ class Lanes:
         if want.cap is not None:
             names.append(f"{QUEUE}{want.queue}")
         await self._make(names)
+        try:
+            return await self._take_patiently(want, rows, names)
+        except _RowConflict:
+            if len(rows) > 1:
+                return await self._take_apart(want, rows, names)
+        self._held(rows[0]["_id"])
+        return []
+
+    async def _take_apart(self, want: Want, rows: Sequence[Document], names: Sequence[str]) -> list[Document]:
+        """Take each row by itself: one that somebody holds would undo the taking of all others."""
+        mine: list[Document] = []
+        for row in rows:
+            try:
+                mine += await self._take_patiently(want, [row], names)
+            except _RowConflict:
+                self._held(row["_id"])
+        return mine
+
+    async def _take_patiently(self, want: Want, rows: Sequence[Document], names: Sequence[str]) -> list[Document]:
+        conflicts = 0
         for attempt in range(TRIES):
             try:
                 async with self._alone(names, want.token) as session:
                     return await self._take(want, rows, session)
+            except _RowConflict:  # one that is written after it was looked at is passed over the next time
+                conflicts += 1
+                if conflicts == SURE:
+                    raise
+                continue
             except StoreUnavailable as error:
                 cause = error.__cause__
                 if not isinstance(cause, PyMongoError) or not cause.has_error_label(TRANSIENT):
@@ -72,7 +105,12 @@ class Lanes:
         allowed = allow(want, rows, await self._live(want, rows, session))
         if not allowed:
             return []
-        done = await update(self._link["jobs"], want, allowed, session)
+        try:
+            done = await update(self._link["jobs"], want, allowed, session)
+        except PyMongoError as error:
+            if code_of(error) == CONFLICT:
+                raise _RowConflict from error
+            raise
         if done == len(allowed):
             return [taken(want, row) for row in allowed]
         return await carrying(self._link["jobs"], want, allowed, session)

@@ -134,6 +134,13 @@ class Link:
         self.check_open()
         return self._collections[name]
 
+    def sure(self, name: str) -> Collection:
+        """The same, for a look at what became of a write whose answer is not known: what it shows will not be rolled
+        back by an election."""
+        if self.kind == "standalone" or not self.settings.majority:
+            return self[name]
+        return self[name].with_options(read_concern=ReadConcern("linearizable"))
+
     @property
     def database(self) -> AsyncDatabase[Document]:
         return self.client.get_database(self.settings.database, codec_options=CODEC)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mainspring.core.job import Job, State
 from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import Beat
-from mainspring.stores.mongo.link import Document, Link
+from mainspring.stores.mongo.link import Collection, Document, Link
 from mainspring.stores.mongo.payload import native
 from mainspring.stores.mongo.rows import date, read_job
 from mainspring.stores.mongo.swap import Swap, apply_apart, is_blocked
@@ -22,7 +22,7 @@ async def renew(link: Link, beats: Sequence[Beat], until: int) -> list[Job]:
         "$$ROOT",
         {"due_at": {"$max": ["$due_at", date(until)]}, "version": {"$add": ["$version", 1]}},
     ]
-    left = list(beats)
+    left, sure = list(beats), True
     while left:  # an id comes once, as a rule
         wave = list({beat.id: beat for beat in reversed(left)}.values())
         left = [beat for beat in left if beat not in wave]
@@ -32,7 +32,8 @@ async def renew(link: Link, beats: Sequence[Beat], until: int) -> list[Job]:
         except StoreUnavailable as error:
             if not is_blocked(error):
                 raise
-    return await _owned(link, beats)
+            sure = False
+    return await _owned(link, beats, link["jobs"] if sure else link.sure("jobs"))
 
 
 def _swap(beat: Beat) -> Swap:
@@ -40,7 +41,7 @@ def _swap(beat: Beat) -> Swap:
     return Swap(beat.id, {"$token": beat.token}, row)
 
 
-async def _owned(link: Link, beats: Sequence[Beat]) -> list[Job]:
+async def _owned(link: Link, beats: Sequence[Beat], jobs: Collection) -> list[Job]:
     held = {(beat.id, beat.token) for beat in beats}
     ours = {
         "_id": {"$in": [beat.id for beat in beats]},
@@ -48,5 +49,5 @@ async def _owned(link: Link, beats: Sequence[Beat]) -> list[Job]:
         "state": State.RUNNING.value,
     }
     with link.calls():
-        rows = await link["jobs"].find(ours, BARE, hint="_id_").to_list()
+        rows = await jobs.find(ours, BARE, hint="_id_").to_list()
     return [read_job(row) for row in rows if (row["_id"], row["token"]) in held]

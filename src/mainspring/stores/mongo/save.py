@@ -65,7 +65,7 @@ class Save:
                     raise
                 doubt = error
             with link.calls():
-                wave = await self._look(link["jobs"], wave)
+                wave = await self._look(link["jobs"] if doubt is None else link.sure("jobs"), wave)
             if not wave:
                 return
         if doubt is not None:

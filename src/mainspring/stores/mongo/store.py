@@ -144,7 +144,8 @@ class MongoStore(Store):
         return claim
 
     async def renew(self, beats: Sequence[Beat], until: int) -> list[Job]:
-        return await renew(self._link, beats, until) if beats else []
+        with self._link.calls():
+            return await renew(self._link, beats, until) if beats else []
 
     async def save(self, jobs: Sequence[Job], within: Any = None) -> list[Job | None]:
         session = await self._session(within)
@@ -152,8 +153,8 @@ class MongoStore(Store):
             return []
         save = Save(jobs)
         if session is None:
-            self._link.check_open()
-            return await save.run(self._link)
+            with self._link.calls():
+                return await save.run(self._link)
         with session.calls():
             saved = await save.run_within(session["jobs"], session.session)
         self._tell_of([job for job in saved if job is not None], session)

@@ -54,7 +54,7 @@ async def apply_apart(link: Link, name: str, swaps: Sequence[Swap], base: Sequen
 
     Answers -1 where it does not know how many there were. Raises `StoreUnavailable`: some may have been made.
     """
-    patience = min(PATIENCE, link.settings.timeout)
+    patience = min(PATIENCE, link.settings.timeout / 4)
     try:
         with link.calls(patience if len(swaps) > 1 else None):
             return await apply(link[name], swaps, base, among)

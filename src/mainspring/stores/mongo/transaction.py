@@ -36,7 +36,8 @@ async def transaction(link: Link) -> AsyncGenerator[AsyncClientSession, None]:
             raise
         finally:
             if session.in_transaction:
-                await session.abort_transaction()
+                with pymongo.timeout(link.settings.timeout):
+                    await session.abort_transaction()
 
 
 async def _commit(link: Link, session: AsyncClientSession) -> None:
