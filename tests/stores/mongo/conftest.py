@@ -1,0 +1,60 @@
+"""For the tests of the MongoDB store: servers to be hurt, and an ear for what the event loop would only log."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import databases
+from tests.servers.mongo import MongoServer
+from tests.servers.shared import needs_mongo
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left_unsaid() -> AsyncIterator[None]:
+    """No future whose failure nobody looked at, no task that was forgotten."""
+    said: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: said.append(context))
+    yield
+    gc.collect()
+    assert not said
+    left = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+    assert not left
+
+
+@pytest.fixture(scope="session")
+def hurt_server() -> Iterator[MongoServer]:
+    """A replica set of one member that tests may let fail, freeze and configure; they leave it as it was."""
+    with MongoServer.started() as server:
+        yield server
+
+
+@pytest.fixture
+def hurt_url(hurt_server: MongoServer, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database of the test's own on it."""
+    name = databases.name_for(tmp_path)
+    yield hurt_server.url_of(name)
+    hurt_server.client.drop_database(name)
+
+
+HERE = Path(__file__).parent
+SLOW = {"test_failover", "test_faults", "test_blocked", "test_caps", "test_mark_completed"}
+"""Modules that start servers of their own or wait for seconds."""
+ON_SERVERS = SLOW | {"test_within"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent != HERE:
+            continue
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
+        if item.path.stem in ON_SERVERS:
+            for mark in needs_mongo():
+                item.add_marker(mark)
