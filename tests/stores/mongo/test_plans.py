@@ -13,6 +13,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pytest
@@ -244,3 +245,21 @@ async def test_a_hot_query_reads_its_index_and_little_else(place: Place, name: s
     assert not [each for each in watched.operations if each.scans or each.sorted], str(watched)
     assert watched.keys <= bound.keys, str(watched)
     assert watched.docs <= bound.docs, str(watched)
+
+
+IN_THE_DOCUMENTS: dict[str, dict[str, Any]] = {
+    "dead": {"queue": {"$gte": ""}, "state": "dead", "finished_at": {"$gte": datetime(2020, 1, 1, tzinfo=UTC)}},
+    "held": {"queue": {"$gte": ""}, "state": "running", "worker": "w:0"},
+    "dead of a queue": {"queue": "archive", "state": "dead"},
+    "log": {"life": 7},
+}
+"""What docs/mongodb.md tells people to ask."""
+
+
+@pytest.mark.parametrize("name", IN_THE_DOCUMENTS)
+def test_what_people_are_told_to_ask_reads_little(place: Place, name: str) -> None:
+    collection = "mainspring_logs" if name == "log" else "mainspring_jobs"
+    asked = {"find": collection, "filter": IN_THE_DOCUMENTS[name]}
+    told = place.database.command("explain", asked, verbosity="executionStats")["executionStats"]
+    assert told["totalDocsExamined"] <= 3 * FEW
+    assert told["totalKeysExamined"] <= 3 * FEW + 4 * (LANES + MANY)
