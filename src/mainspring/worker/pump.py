@@ -67,10 +67,10 @@ class Pump:
                 await _first_of(self._nudge.wait(), asyncio.sleep(back_off * random.uniform(0.5, 1.0)))
 
     async def _turn(self) -> None:
-        """Claim what can start, or else sleep until there may be something."""
-        took, next_due = await self._round()
+        """Claim what can start, then sleep until there may be something more: a claim tells when."""
+        full, next_due = await self._round()
         now = self._worker.clock.now()
-        if took or (next_due is not None and next_due <= now):
+        if full or (next_due is not None and next_due <= now):
             return
         poll = self._worker.settings.poll_ms
         delay = poll if next_due is None else min(next_due - now, poll)
@@ -92,20 +92,21 @@ class Pump:
     # -- one round -----------------------------------------------------------------------------------------------------
 
     async def _round(self) -> tuple[bool, int | None]:
-        """One claim per queue, in rotation, while slots are free. Answers if it took any, and when to look again."""
+        """One claim per queue, in rotation, while slots are free. Answers whether one was full, and when to look
+        again."""
         if self._unsure:
             await self._give_back_unsure()
         queues = self._worker.queues
         self._first = (self._first + 1) % len(queues)
-        took, dues = False, []
+        full, dues = False, []
         for queue in queues[self._first :] + queues[: self._first]:
             limit = min(self._worker.desk.free, BATCH_ROWS)
             if not limit:
                 return True, None
             jobs, next_due = await self._claim(queue, limit)
-            took = took or bool(jobs)
+            full = full or len(jobs) == limit
             dues.append(next_due)
-        return took, min((due for due in dues if due is not None), default=None)
+        return full, min((due for due in dues if due is not None), default=None)
 
     async def _claim(self, queue: str, limit: int) -> tuple[list[Job], int | None]:
         now, token = self._worker.clock.now(), new_token()

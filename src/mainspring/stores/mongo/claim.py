@@ -42,6 +42,7 @@ class Claimer:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.held = Held()
+        self._beside: set[asyncio.Task[int | None]] = set()
         self._lanes = Lanes(link, self.held.add)
         self._closed: dict[str, int | None] = {}
         """Gates that were closed when last seen."""
@@ -52,7 +53,18 @@ class Claimer:
     async def claim(self, want: Want) -> Claim:
         claim = _Claim(self, want)
         await claim.run()
-        return Claim(claim.jobs, await claim.next_due())
+        try:
+            return Claim(claim.jobs, await claim.next_due())
+        except StoreUnavailable:
+            if not claim.jobs:
+                raise
+            return Claim(claim.jobs, want.now)
+
+    def keep(self, task: asyncio.Task[int | None]) -> None:
+        """Let it end by itself, whether or not anybody waits for it."""
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     # -- what is believed --------------------------------------------------------------------------------------
 
@@ -149,6 +161,7 @@ class _Claim:
         """Whether there may be more to take now."""
         self._bound = False
         """Whether the queue's cap is reached."""
+        self._next: asyncio.Task[int | None] | None = None
 
     @property
     def _room(self) -> int:
@@ -171,6 +184,10 @@ class _Claim:
         if possible - tasks:
             return True  # more may be taken than was looked for
         self._bound = scene.room(want) == 0
+        if (
+            len(scene.rows) < asked and tasks == possible
+        ):  # all there is; what comes next is asked for beside the taking
+            self._ask_for_next()
         chosen = self._choose([row for row in scene.rows if row["task"] in possible])
         if chosen and not self._bound:
             if not await self._take(chosen):
@@ -200,6 +217,13 @@ class _Claim:
         await asyncio.sleep(random.uniform(0, 0.001 * self._races))
         return False
 
+    def _ask_for_next(self) -> None:
+        """Find out what is due next, once."""
+        if self._next is None:
+            tasks = self._scene.open_tasks(self._want)
+            self._next = asyncio.create_task(next_due(self._claimer.link, self._want, tasks), name="mainspring-next")
+            self._claimer.keep(self._next)
+
     async def next_due(self) -> int | None:
         """When to look again."""
         want, scene = self._want, self._scene
@@ -217,5 +241,7 @@ class _Claim:
             times.append(want.now + held)
         if self._bound:
             return min((time for time in times if time is not None), default=None)
-        times.append(await next_due(self._claimer.link, want, scene.open_tasks(want)))
+        self._ask_for_next()
+        assert self._next is not None
+        times.append(await self._next)
         return min((time for time in times if time is not None and time > want.now), default=None)
