@@ -10,14 +10,19 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from mainspring import Context, Mainspring
+from mainspring.core.codec import encode_json
 from mainspring.errors import InputError
+from mainspring.stores import open_store
 from mainspring.stores.base import LogLine
 from tests.factory import NOW, make_job
 from tests.servers.shared import SharedMongo
-from tests.stores.mongo.rig import store_at
+from tests.stores.mongo.rig import claim, settled, store_at
+from tests.stores.mongo.test_payload import VALUES
 
 Database = Any
 
@@ -161,6 +166,30 @@ async def through(url: str) -> list[Any]:
 
 async def test_inputs_and_results_are_what_they_are_on_sqlite(url: str) -> None:
     assert await through(url) == await through("sqlite://:memory:")
+
+
+@pytest.mark.slow
+@given(values=st.lists(VALUES, min_size=1, max_size=20))
+@settings(suppress_health_check=list(HealthCheck))
+def test_any_input_and_result_is_the_text_that_sqlite_gives(url: str, values: list[Any]) -> None:
+    assert asyncio.run(there_and_back(url, values)) == asyncio.run(there_and_back("sqlite://:memory:", values))
+
+
+async def there_and_back(url: str, values: list[Any]) -> list[tuple[str | None, str | None]]:
+    """The texts of inputs and results after an add, a claim, a save and a read."""
+    ids = [f"job-{n}" for n in range(len(values))]
+    store = open_store(url, time=lambda: NOW)
+    await store.open()
+    try:
+        await store.add([make_job(id, input=encode_json({"v": v})) for id, v in zip(ids, values, strict=True)])
+        taken = await claim(store)
+        inputs = {job.id: job.input for job in taken}
+        await store.save([settled(job).evolve(result=encode_json(values[ids.index(job.id)])) for job in taken])
+        found = {job.id: job.result for job in await store.get(ids) if job is not None}
+        await store.save([job.evolve(expires_at=0) for job in await store.get(ids) if job is not None])
+    finally:
+        await store.close()
+    return [(inputs[id], found[id]) for id in ids]
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
