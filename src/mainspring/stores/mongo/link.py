@@ -32,7 +32,8 @@ Kind = Literal["replica set", "sharded", "standalone"]
 OLDEST = (5, 0)
 CODEC: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 """Times as the numbers they are: 3 us a document less than `datetime`, and none out of range."""
-NAMES = ("jobs", "records", "logs", "signals", "events", "lanes", "meta")
+HINTS = ("signals", "events")
+NAMES = ("jobs", "records", "logs", "lanes", "meta", *HINTS)
 
 
 class Link:
@@ -155,4 +156,7 @@ def collections_of(client: Any, settings: Settings) -> dict[str, Any]:
         read_concern=ReadConcern("local"),
         write_concern=WriteConcern("majority", j=settings.journal) if settings.majority else None,
     )
-    return {name: database[settings.prefix + name] for name in NAMES}
+    found = {name: database[settings.prefix + name] for name in NAMES}
+    for name in HINTS:  # they may be lost: nobody waits for a majority
+        found[name] = found[name].with_options(write_concern=WriteConcern(1))
+    return found
