@@ -225,8 +225,8 @@ async def test_writers_of_one_log_lose_none_of_each_others_lines(url: str) -> No
         lines = [LogLine("talked-of", 1, NOW, "info", text) for text in texts]
         await asyncio.gather(
             *(
-                store.append(lines[n : n + 3], keep=100)
-                for n, store in zip(range(0, 60, 3), [one, other] * 10, strict=True)
+                store.append(lines[n : n + 6], keep=100)
+                for n, store in zip(range(0, 60, 6), [one, other] * 5, strict=True)
             )
         )
         found = await one.tail("talked-of")

@@ -11,7 +11,7 @@ from tests.stores.mongo.rig import store_at, with_options
 
 
 async def facts(url: str, **options: object) -> dict[str, Fact]:
-    async with store_at(with_options(url, **options)) as store:
+    async with store_at(with_options(url, **options) if options else url) as store:
         found = await store.facts()
     assert len({fact.name for fact in found}) == len(found), "each name once"
     return {fact.name: fact for fact in found}
