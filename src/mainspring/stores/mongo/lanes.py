@@ -88,6 +88,9 @@ class Lanes:
                 if not isinstance(cause, PyMongoError) or not cause.has_error_label(TRANSIENT):
                     raise
             await asyncio.sleep(random.uniform(0, 0.004 * 2**attempt))
+            with self._link.calls():  # whoever was faster may have left nothing: then nobody else is to be hindered
+                if not allow(want, rows, await self._live(want, rows, None)):
+                    return []
         return []
 
     async def _make(self, names: Sequence[str]) -> None:
@@ -104,6 +107,8 @@ class Lanes:
     async def _take(self, want: Want, rows: Sequence[Document], session: Any) -> list[Document]:
         allowed = allow(want, rows, await self._live(want, rows, session))
         if not allowed:
+            if session is not None:  # else it would wait for a majority to have seen its turn
+                await session.abort_transaction()
             return []
         try:
             done = await update(self._link["jobs"], want, allowed, session)
