@@ -27,6 +27,7 @@ GOOD_MONGO: dict[str, str | int | float] = {
     "store": "mongodb", "server": "8.0.4", "mode": "replica set", "database": "shop", "prefix": "mainspring_",
     "schema": 1, "clock-offset": 0, "write-concern": "majority", "journal": "as the write concern says",
     "retry-writes": 1, "replica-set": "rs0", "members": 3, "majority-journal": 1, "healthy-members": 3,
+    "election-timeout-ms": 5_000,
     "furthest-behind-seconds": 0.0, "disk-free": 50 * GB, "data-size": GB, "index-size": GB // 4, "oplog-hours": 0.5,
     "oplog-used": 0.01, "missing-indexes": "none", "ping-ms": 0.2, "ping-worst-ms": 0.4, "write-ms": 3.1,
 }  # fmt: skip
@@ -146,6 +147,7 @@ def test_sqlite(changed: dict[str, Any], name: str, level: Level, text: str) -> 
         ({"write_concern": "two-regions"}, "write concern", NOTE, "two-regions"),
         ({"journal": "False"}, "journal", WARNING, "journal=false"),
         ({"majority_journal": 0}, "journal", WARNING, "MajorityJournalDefault"),
+        ({"election_timeout_ms": 10_000}, "elections", NOTE, "after 10 s"),
         ({"retry_writes": 0}, "retryWrites", WARNING, "off"),
         ({"disk_free": GB // 2}, "disk", WARNING, "500 MB"),
         ({"disk_free": 1_000}, "disk", DANGER, "1.0 KB"),

@@ -13,6 +13,8 @@ SLOW_PING, SLOW_WRITE = 5.0, 50.0
 LITTLE, VERY_LITTLE = 1_000_000_000, 100_000_000
 BEHIND = 10.0
 """Seconds that a member may be behind the newest write."""
+LONG_ELECTION = 5_000
+"""ms. A lease has 10 s left at least when its primary dies, and the new one needs a moment, too."""
 FULL = 0.9
 SHORT_OPLOG = 24.0
 """Hours for which a member should be able to be away and still catch up."""
@@ -24,6 +26,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
     yield from _mode(facts)
     yield from _members(facts)
     yield from _behind(facts)
+    yield from _elections(facts)
     yield from _write_concern(facts)
     yield from _journal(facts)
     yield from _retries(facts)
@@ -76,6 +79,16 @@ def _behind(facts: Facts) -> Iterator[Finding]:
         found = f"a member is {float(seconds):,.0f} s behind"
         advice = "look at its disk and its network: a majority without it is a narrow one"
         yield warning("replication", found, f"under {BEHIND:g} s", advice)
+
+
+def _elections(facts: Facts) -> Iterator[Finding]:
+    timeout = number(facts, "election-timeout-ms")
+    if timeout is not None and timeout > LONG_ELECTION and (number(facts, "members") or 1) > 1:
+        found = (
+            f"a primary that dies is missed after {timeout / 1_000:g} s; leases may end meanwhile, and jobs run again"
+        )
+        advice = "electionTimeoutMillis: 5000 by rs.reconfig(), where the network between the members allows it"
+        yield note("elections", found, f"at most {LONG_ELECTION / 1_000:g} s", advice)
 
 
 def _write_concern(facts: Facts) -> Iterator[Finding]:

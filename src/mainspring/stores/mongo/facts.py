@@ -71,8 +71,11 @@ async def _members(link: Link) -> list[Fact]:
         if newest is not None and "optimeDate" in member and member.get("state") == 2
     ]
     config, hidden = await _ask(link, {"replSetGetConfig": 1})
-    journaled = config.get("config", {}).get("writeConcernMajorityJournalDefault", True)
+    found: Document = config.get("config", {})
+    journaled = found.get("writeConcernMajorityJournalDefault", True)
+    election = int(found.get("settings", {}).get("electionTimeoutMillis", 10_000))
     return [
+        Fact("election-timeout-ms", None if hidden else election, hidden),
         Fact("majority-journal", None if hidden else int(journaled), hidden),
         Fact("healthy-members", None if why else healthy, why),
         Fact("furthest-behind-seconds", max(behind, default=0.0) if not why else None, why),
