@@ -106,7 +106,7 @@ async def test_claim_hold_settle_of_eight(url: str) -> None:
         seen = await looking
     spent = loop.time() - begun
     print(
-        f"{JOBS} jobs of {HOLD} s in {spent:.1f} s; {dict(seen)} running; longest wait {max(waits):.2f} s; {dict(by_whom)}"
+        f"{JOBS} jobs of {HOLD} s: {spent:.1f} s; running {dict(seen)}; longest wait {max(waits):.2f} s; {dict(by_whom)}"
     )
     assert (most, len(set(done))) == (CAP, JOBS)
     assert max(seen) <= CAP
