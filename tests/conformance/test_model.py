@@ -76,6 +76,10 @@ class Life(RuleBasedStateMachine):
     def usurp(self, key: Key, value: str, first: str, second: str, how: str) -> None:
         self.world.usurp(key, value, first, second, how)
 
+    @rule(key=keys, worker=workers, value=st.sampled_from("AB"), how=ways)
+    def meet(self, key: Key, worker: str, value: str, how: str) -> None:
+        self.world.meet(key, worker, value, how)
+
     @rule(key=keys, first=workers, second=workers, how=returns)
     def rebirth(self, key: Key, first: str, second: str, how: str) -> None:
         self.world.rebirth(key, first, second, how)

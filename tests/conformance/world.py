@@ -279,6 +279,14 @@ class World:
         self.claim(second, key.queue, 3)
         self.haunt_all(key, how)
 
+    def meet(self, key: Key, worker: str, value: str, how: str) -> None:
+        """A client writes a row that a worker holds, and the worker ends its run without having heard of it."""
+        self.ask(key, "A")
+        self.claim(worker, key.queue, 3)
+        self.ask(key, value)
+        while self.held[worker]:
+            self.settle(worker, 0, how)
+
     def rebirth(self, key: Key, first: str, second: str, how: str) -> None:
         """A worker sleeps through the end of the row's life, and comes back in the next one."""
         self.usurp(key, "A", first, second, "beat")
