@@ -105,9 +105,7 @@ async def test_claim_hold_settle_of_eight(url: str) -> None:
         await asyncio.gather(*(work(n, store, JOBS) for n, store in enumerate(stores)))
         seen = await looking
     spent = loop.time() - begun
-    print(
-        f"{JOBS} jobs of {HOLD} s: {spent:.1f} s; running {dict(seen)}; longest wait {max(waits):.2f} s; {dict(by_whom)}"
-    )
+    print(f"{JOBS} jobs of {HOLD} s: {spent:.1f} s; running {dict(seen)}; longest {max(waits):.2f} s; {dict(by_whom)}")
     assert (most, len(set(done))) == (CAP, JOBS)
     assert max(seen) <= CAP
     assert seen[CAP] + seen[CAP - 1] > 0.7 * sum(seen.values()), "used"

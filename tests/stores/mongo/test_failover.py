@@ -21,7 +21,6 @@ from tests.factory import LEASE, NOW, make_job
 from tests.servers.replica_set import MongoReplicaSet
 from tests.stores.mongo.rig import claim, rig_to, settled, store_at, turn, until
 
-
 T = TypeVar("T")
 
 
