@@ -63,8 +63,11 @@ def code_of(error: BaseException) -> int | None:
     """The server's number for what went wrong, wherever in the error it stands."""
     if isinstance(error, BulkWriteError):
         details = error.details or {}
-        for found in (*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())):
-            return int(found.get("code") or 0)
+        codes = [
+            int(found.get("code") or 0)
+            for found in (*details.get("writeErrors", ()), *details.get("writeConcernErrors", ()))
+        ]  # a taken id is no failure: what else went wrong is
+        return next((code for code in codes if code != DUPLICATE), codes[0] if codes else None)
     return error.code if isinstance(error, OperationFailure) else None
 
 
