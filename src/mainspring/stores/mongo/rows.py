@@ -7,6 +7,7 @@ recognises its own last write.
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -41,17 +42,23 @@ class _Order:
     """Numbers that grow with time, in microseconds, and within this process with each call."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Take an end of one's own, so that the numbers of two processes are not the same."""
         self._last = 0
+        self._here = secrets.randbits(10)
 
     def next(self) -> int:
         now = time.time_ns() // 1_000 << 10
-        self._last = max(self._last + (1 << 10), now | _HERE)
+        self._last = max(self._last + (1 << 10), now | self._here)
         return self._last
 
 
-_HERE = secrets.randbits(10)
-"""So that the numbers of two processes are not the same."""
-next_seq: Callable[[], int] = _Order().next
+_order = _Order()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_order.begin)
+next_seq: Callable[[], int] = _order.next
 
 
 def date(ms: int | None) -> DatetimeMS | None:
