@@ -14,7 +14,6 @@ from mainspring import Context, Mainspring
 from mainspring.core.ids import new_id
 from mainspring.core.job import Job, State
 from mainspring.core.records import GATE, Record, task_gate
-from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import Query
 from mainspring.stores.mongo import MongoStore
 from tests.factory import NOW, make_job
@@ -184,11 +183,11 @@ async def test_a_claimer_that_is_cut_off_leaves_the_lane_to_the_others(server: M
             taking.cancel()
             await asyncio.gather(taking, return_exceptions=True)
         begun = loop.time()
-        try:
-            held = await claim(stores[5], {"t": 30})
-        except StoreUnavailable as error:
-            pytest.fail(f"the lane is held: {error}")
-        cut = [job for job in (await stores[0].find(Query(states=(State.RUNNING,)))).jobs if "cut-" in job.token]
+        cut: list[Job] = []
+        while len(held) < 30 - len(cut):  # the numbers of those who were cut off stand for two seconds
+            assert loop.time() - begun < 7, "the lane is held"
+            held += await claim(stores[5], {"t": 30})
+            running = (await stores[0].find(Query(states=(State.RUNNING,)))).jobs
+            cut = [job for job in running if "cut-" in job.token]
         assert len(cut) <= CAP
-        assert len(held) == 30 - len(cut)
-        assert loop.time() - begun < 7
+        assert len({job.id for job in held + cut}) == 30

@@ -49,7 +49,7 @@ def _indexes(facts: Facts) -> Iterator[Finding]:
 def _mode(facts: Facts) -> Iterator[Finding]:
     where = f"database {facts['database']!r}, prefix {facts['prefix']!r}"
     if facts["mode"] == "standalone":
-        found = f"a single server without replica set: no transactions, caps by locks, no failover; {where}"
+        found = f"a single server without replica set: no transactions, no failover; {where}"
         yield warning("mode", found, "a replica set", "mongod --replSet rs0, then rs.initiate(): one member will do")
     else:
         yield ok("mode", f"{facts['mode']}; {where}")

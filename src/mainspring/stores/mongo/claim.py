@@ -2,7 +2,7 @@
 
 What is taken is named by id, life and version, so a row that was taken is the row that was seen, and one update says
 by its number alone that all went well: two round trips. Where the number is smaller, the rows that carry the token are
-read. Tasks with a cap are taken in a transaction (`lanes`).
+read. Tasks with a cap are taken in turn (`lanes`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
+from typing import Any
 
 from mainspring.core.job import Job
 from mainspring.core.records import queue_gate, task_gate
@@ -43,7 +45,7 @@ class Claimer:
         self.link = link
         self.held = Held()
         self._beside: set[asyncio.Task[int | None]] = set()
-        self._lanes = Lanes(link, self.held.add)
+        self._lanes = Lanes(link)
         self._closed: dict[str, int | None] = {}
         """Gates that were closed when last seen."""
         self._full: dict[str, set[str]] = {}
@@ -88,24 +90,31 @@ class Claimer:
         if not capped:
             return await self._take(want, rows)
         free = [row for row in rows if row not in capped]
-        parts = [self._lanes.take(want, capped), *([self._take(want, free)] if free else [])]
-        found = {row["_id"]: row for part in await asyncio.gather(*parts) for row in part}
+        parts = [self._lanes.take(want, capped, partial(self._take, want))]
+        if free:
+            parts.append(self._take(want, free))
+        done = await asyncio.gather(*parts, return_exceptions=True)
+        for failed in done:  # only now: what is taken after this is nobody's until its lease ends
+            if isinstance(failed, BaseException):
+                raise failed
+        found = {row["_id"]: row for part in done if not isinstance(part, BaseException) for row in part}
         return [found[row["_id"]] for row in rows if row["_id"] in found]
 
-    async def _take(self, want: Want, rows: Sequence[Document]) -> list[Document]:
+    async def _take(self, want: Want, rows: Sequence[Document], before: Any = None) -> list[Document]:
+        """The same without caps; where a time is given, only as long as the server's clock is before it."""
         try:
             with self.link.calls(min(TAKE_TIME, self.link.settings.timeout)):
-                if await update(self.link["jobs"], want, rows) == len(rows):
+                if await update(self.link["jobs"], want, rows, before) == len(rows):
                     return [taken(want, row) for row in rows]
         except StoreUnavailable as error:  # whatever was done carries the token
             if is_blocked(error):
-                await self._take_apart(want, rows)
+                await self._take_apart(want, rows, before)
             with self.link.calls():
                 return await carrying(self.link.sure("jobs"), want, rows)
         with self.link.calls():
             return await carrying(self.link["jobs"], want, rows)
 
-    async def _take_apart(self, want: Want, rows: Sequence[Document]) -> None:
+    async def _take_apart(self, want: Want, rows: Sequence[Document], before: Any) -> None:
         """Take each row by itself, so that one which somebody holds keeps back no other; and remember which it is."""
         slots = asyncio.Semaphore(SIDE_BY_SIDE)
 
@@ -113,7 +122,7 @@ class Claimer:
             async with slots:
                 try:
                     with self.link.calls(ONE_TIME):
-                        await update(self.link["jobs"], want, [row])
+                        await update(self.link["jobs"], want, [row], before)
                 except StoreUnavailable as error:
                     if is_blocked(error):
                         self.held.add(row["_id"])
@@ -214,7 +223,7 @@ class _Claim:
         if len(rows) == len(chosen):
             return True
         self._races += 1
-        await asyncio.sleep(random.uniform(0, 0.001 * self._races))
+        await asyncio.sleep(random.uniform(0, 0.001 * 1.6**self._races))
         return False
 
     def _ask_for_next(self) -> None:

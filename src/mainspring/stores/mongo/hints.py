@@ -47,6 +47,7 @@ class Hints:
         self._waiters: set[asyncio.Future[None]] = set()
         self._spread = 0.0
         self._woken = False
+        self._at_once = False
         self._pending: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
 
@@ -77,6 +78,7 @@ class Hints:
         while self._pending:
             names, self._pending = sorted(self._pending), set()
             self._hear(names)
+            self._at_once = True  # whoever has made room is the first to look
             try:
                 with self._link.calls():
                     await self._link["signals"].insert_one({"names": names})
@@ -91,6 +93,7 @@ class Hints:
             self._tasks[queue] = tasks
             self._listen_for({queue, *(f"{queue}/{task}" for task in tasks), *(f"{ALL}/{task}" for task in tasks)})
         self._looked[queue] = self._heard
+        self._at_once = False
 
     def claimed(self, took: bool) -> None:
         """A claim is over."""
@@ -113,7 +116,7 @@ class Hints:
                         await waiter
                     finally:
                         self._waiters.discard(waiter)
-                if self._spread and not any(":" in name for name in names):
+                if self._spread and not self._at_once and not any(":" in name for name in names):
                     await asyncio.sleep(random.uniform(0, self._spread))
         except TimeoutError:
             return self._is_woken(names)

@@ -49,7 +49,7 @@ from mainspring.stores.mongo.within import Within
 from mainspring.stores.server_clock import ServerClock
 
 WEAKER = (
-    "a single server without replica set: no transactions (within=, mark_completed), caps by locks that end, no "
+    "a single server without replica set: no transactions (within=, mark_completed), no "
     "other member to go on, and what is not on its disk yet is lost in a crash; mongod --replSet makes it a set"
 )
 

@@ -1,4 +1,4 @@
-"""How rows are taken, in or out of a transaction: the filter, the change, and the row that follows from them."""
+"""How rows are taken: the filter, the change, and the row that follows from them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from mainspring.stores.mongo.look import WITHOUT, Want
 from mainspring.stores.mongo.rows import RUNNING_RANK, date
 
 
-async def update(jobs: Collection, want: Want, rows: Sequence[Document], session: Any = None) -> int:
-    """Take what is still as it was seen; answers how many."""
+async def update(jobs: Collection, want: Want, rows: Sequence[Document], before: Any = None) -> int:
+    """Take what is still as it was seen; answers how many. From the time `before` on, on the server's clock, none."""
     lives: dict[int, list[int]] = {}
     for row in rows:
         lives.setdefault(row["version"], []).append(row["seq"])
-    done = await jobs.update_many(
-        {
-            "_id": {"$in": [row["_id"] for row in rows]},
-            "$or": [{"version": version, "seq": {"$in": seqs}} for version, seqs in lives.items()],
-        },
-        [{"$set": _claimed(want)}],
-        hint="_id_",
-        session=session,
-    )
+    seen: Document = {
+        "_id": {"$in": [row["_id"] for row in rows]},
+        "$or": [{"version": version, "seq": {"$in": seqs}} for version, seqs in lives.items()],
+    }
+    if before is not None:
+        seen["$expr"] = {"$lt": ["$$NOW", before]}
+    done = await jobs.update_many(seen, [{"$set": _claimed(want)}], hint="_id_")
     return done.modified_count
 
 
@@ -62,9 +60,9 @@ def taken(want: Want, row: Document) -> Document:
     return after
 
 
-async def carrying(jobs: Collection, want: Want, rows: Sequence[Document], session: Any = None) -> list[Document]:
+async def carrying(jobs: Collection, want: Want, rows: Sequence[Document]) -> list[Document]:
     """Which of the rows carry the token, in order."""
     mine = {"_id": {"$in": [row["_id"] for row in rows]}, "token": want.token}
-    found = await jobs.find(mine, WITHOUT, session=session).to_list()
+    found = await jobs.find(mine, WITHOUT).to_list()
     by_id = {row["_id"]: row for row in found}
     return [by_id[row["_id"]] for row in rows if row["_id"] in by_id]
