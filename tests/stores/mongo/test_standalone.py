@@ -43,7 +43,7 @@ async def test_it_is_said_once_what_is_weaker(url: str, caplog: pytest.LogCaptur
             await other.close()
     [said] = [record for record in caplog.records if getattr(record, "event", "") == "store.standalone"]
     assert said.levelno == logging.WARNING
-    for weaker in ("no transactions", "caps", "crash", "--replSet"):
+    for weaker in ("no transactions", "no other member", "crash", "--replSet"):
         assert weaker in said.getMessage()
 
 
