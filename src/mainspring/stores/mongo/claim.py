@@ -18,7 +18,7 @@ from mainspring.core.job import Job
 from mainspring.core.records import queue_gate, task_gate
 from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import BATCH_ROWS, Claim
-from mainspring.stores.mongo.lanes import Lanes, allow
+from mainspring.stores.mongo.lanes import LAST_WORDS, Lanes, allow
 from mainspring.stores.mongo.link import Document, Link
 from mainspring.stores.mongo.look import Scene, Want, look, next_due
 from mainspring.stores.mongo.rows import read_job
@@ -61,6 +61,12 @@ class Claimer:
             if not claim.jobs:
                 raise
             return Claim(claim.jobs, want.now)
+
+    async def close(self) -> None:
+        """Wait for what goes on beside the claims, for a moment."""
+        if self._beside:
+            await asyncio.wait(self._beside, timeout=LAST_WORDS)
+        await self._lanes.close()
 
     def keep(self, task: asyncio.Task[int | None]) -> None:
         """Let it end by itself, whether or not anybody waits for it."""

@@ -24,6 +24,8 @@ from mainspring.stores.mongo.schema import CLAIM
 
 STANDS = 2_000
 """ms for which a number stands. From taking it to having taken the jobs are three round trips."""
+LAST_WORDS = 1.0
+"""Seconds for which a store that is closed waits for what is under way."""
 QUEUE = "queue:"
 TASK = "task:"
 
@@ -47,6 +49,11 @@ class Lanes:
         self._link = link
         self._made: set[str] = set()
         self._returning: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Wait for the numbers that are on their way back: one that stays stands in everybody's way for a while."""
+        if self._returning:
+            await asyncio.wait(self._returning, timeout=LAST_WORDS)
 
     async def take(self, want: Want, rows: Sequence[Document], take: Take) -> list[Document]:
         """Take of `rows`, in order, what the caps allow; answers the rows as they are now."""

@@ -95,6 +95,7 @@ class MongoStore(Store):
         for task in list(self._beside):
             task.cancel()
         await asyncio.gather(*self._beside, return_exceptions=True)
+        await self._claimer.close()
         await self._hints.close()
         await self._link.close()
 
