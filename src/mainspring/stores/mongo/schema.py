@@ -105,14 +105,20 @@ async def _make_capped(link: Link, name: str, size: int) -> None:
             await link.database.create_collection(
                 link.settings.prefix + name, capped=True, size=size, check_exists=False
             )
-        except CollectionInvalid:
-            return
-        except OperationFailure as error:
-            if code_of(error) != NAMESPACE_EXISTS:
+        except (CollectionInvalid, OperationFailure) as error:
+            if not isinstance(error, CollectionInvalid) and code_of(error) != NAMESPACE_EXISTS:
                 raise
+            await _cap(link, name, size)
             return
         # A tailable cursor on an empty collection is dead at once.
         await link[name].insert_one({"about": "begins here"})
+
+
+async def _cap(link: Link, name: str, size: int) -> None:
+    """Where somebody dropped it while processes ran, the next hint has made a plain collection: nobody could listen to
+    that, and it would grow for ever."""
+    if not (await link[name].options()).get("capped"):
+        await link.database.command({"convertToCapped": link[name].name, "size": size})
 
 
 async def _check_shards(link: Link) -> None:
