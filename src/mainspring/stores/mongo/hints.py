@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 
 from mainspring.errors import StoreError
@@ -38,7 +38,8 @@ class Hints:
         """By queue or worker id, and task: when it was last named, as `_heard` was."""
         self._looked: dict[str, int] = {}
         """What had been heard when this queue was last claimed from."""
-        self._tasks: dict[str, Collection[str]] = {}
+        self._tasks: dict[str, frozenset[str]] = {}
+        """By queue: what has ever been claimed of it."""
         self._opened = asyncio.Event()
         """The ear is connected. Before that it is not to be cancelled: asyncio of Python 3.11 leaks the socket."""
         self._changed = False
@@ -89,8 +90,9 @@ class Hints:
 
     def claims(self, queue: str, tasks: Mapping[str, int | None]) -> None:
         """A claim begins: what was heard before it is done with."""
-        if self._tasks.get(queue) is not tasks:
-            self._tasks[queue] = tasks
+        known = self._tasks.get(queue, frozenset())
+        if not tasks.keys() <= known or queue not in self._tasks:
+            self._tasks[queue] = known.union(tasks)  # of all workers that share this store
             self._listen_for({queue, *(f"{queue}/{task}" for task in tasks), *(f"{ALL}/{task}" for task in tasks)})
         self._looked[queue] = self._heard
         self._at_once = False
@@ -107,9 +109,11 @@ class Hints:
         """Sleep until one of `names` is heard, or `timeout` seconds are over."""
         self._link.check_open()
         self._listen_for({name for name in names if name not in self._tasks})
+        # As it is now: another worker that shares this store may claim meanwhile, and does not look for us.
+        since = {name: self._looked.get(name, 0) for name in names}
         try:
             async with asyncio.timeout(timeout):
-                while not self._is_woken(names):
+                while not self._is_woken(since):
                     waiter = asyncio.get_running_loop().create_future()
                     self._waiters.add(waiter)
                     try:
@@ -119,18 +123,18 @@ class Hints:
                 if self._spread and not self._at_once and not any(":" in name for name in names):
                     await asyncio.sleep(random.uniform(0, self._spread))
         except TimeoutError:
-            return self._is_woken(names)
+            return self._is_woken(since)
         for name in names:
             if ":" in name:  # a worker's id: it claims nothing, so this is when it has looked
                 self._looked[name] = self._heard
         self._woken = True
         return True
 
-    def _is_woken(self, names: Sequence[str]) -> bool:
-        return any(self._newest(name) > self._looked.get(name, 0) for name in names)
+    def _is_woken(self, since: Mapping[str, int]) -> bool:
+        return any(self._newest(name) > before for name, before in since.items())
 
     def _newest(self, name: str) -> int:
-        """When a hint last came for `name` that concerns the tasks of its last claim."""
+        """When a hint last came for `name` that concerns the tasks that are claimed of it."""
         tasks = self._tasks.get(name)
         return max(
             (
