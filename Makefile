@@ -24,7 +24,7 @@ test: check $(SERVERS_STAMP) ## Run the checks and every test, the way CI does.
 	@echo "== quick tests"
 	@$(BIN)/python -m pytest -m "not slow" -n 2
 	@echo "== slow tests: real processes, started and killed"
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow -n 2
 
 quick: $(STAMP) $(SERVERS_STAMP) ## Run the quick tests only.
 	@$(BIN)/python -m pytest -m "not slow" -n 2

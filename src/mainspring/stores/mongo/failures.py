@@ -85,6 +85,11 @@ def translate(error: Exception, settings: Settings) -> Exception:
     """The error to raise in its place."""
     if isinstance(error, StoreError | DefinitionError):
         return error
+    if isinstance(error, DocumentTooLarge):  # of a batch each part may fit: whoever sent it can send them one by one
+        return DefinitionError(
+            f"{settings.shown}: what was to be written is over MongoDB's 16 MB ({_short(error)}). "
+            "Keep fewer runs, or less input."
+        )
     if isinstance(error, InvalidDocument | OverflowError):
         return DefinitionError(
             f"a job or a record cannot be stored in MongoDB ({error}). "
@@ -96,10 +101,6 @@ def translate(error: Exception, settings: Settings) -> Exception:
         return _unavailable(settings, f"no answer within {settings.timeout:g} s ({_short(error)})")
     if isinstance(error, ConnectionFailure):
         return _unavailable(settings, _short(error))
-    if isinstance(error, DocumentTooLarge):
-        return StoreError(
-            f"{settings.shown}: a document is over 16 MB ({_short(error)}). Keep fewer runs, or less input."
-        )
     if isinstance(error, ConfigurationError):
         return StoreUnusable(f"{settings.shown}: {_short(error)}. Correct the URL or the server.")
     if isinstance(error, InvalidOperation):

@@ -48,7 +48,9 @@ async def find(link: Link, query: Query) -> Page:
 
 async def _first(link: Link, query: Query, chosen: Document) -> list[Document]:
     order = [("seq", 1 if query.oldest_first else -1)]
-    return await link["jobs"].find(chosen, BARE, sort=order, limit=query.limit + 1, hint=LANE).to_list()
+    # A job that changes its state leaves one scan, and may come to another one that has passed its place.
+    jobs = link["jobs"] if len(query.states) == 1 else link.at_one_moment("jobs")
+    return await jobs.find(chosen, BARE, sort=order, limit=query.limit + 1, hint=LANE).to_list()
 
 
 async def _lanes(link: Link, query: Query) -> list[Document]:
@@ -94,7 +96,7 @@ async def count(link: Link, query: Query) -> list[Count]:
     chosen.setdefault("state", {"$in": EVERY})
     group = {"_id": {"queue": "$queue", "task": "$task", "state": "$state"}, "jobs": {"$sum": 1}}
     with link.calls():
-        cursor = await link["jobs"].aggregate([{"$match": chosen}, {"$group": group}], hint=LANE)
+        cursor = await link.at_one_moment("jobs").aggregate([{"$match": chosen}, {"$group": group}], hint=LANE)
         rows = await cursor.to_list()
     return [Count(r["_id"]["queue"], r["_id"]["task"], State(r["_id"]["state"]), r["jobs"]) for r in rows]
 

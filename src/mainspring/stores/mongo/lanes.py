@@ -20,10 +20,13 @@ from pymongo import ReturnDocument, UpdateOne
 from mainspring.errors import StoreError
 from mainspring.stores.mongo.link import Document, Link
 from mainspring.stores.mongo.look import Live, Want, live_in, live_of, lives
+from mainspring.stores.mongo.rows import date
 from mainspring.stores.mongo.schema import CLAIM
 
 STANDS = 2_000
 """ms for which a number stands. From taking it to having taken the jobs are three round trips."""
+TAKES = 1_000
+"""ms that the taking may last at most (`claim.TAKE_TIME`): it looks at the clock when it begins."""
 LAST_WORDS = 1.0
 """Seconds for which a store that is closed waits for what is under way."""
 QUEUE = "queue:"
@@ -40,6 +43,7 @@ class Number(NamedTuple):
     ahead: int
     """How many jobs those before it may be about to take."""
     until: Any
+    """When it is too late to begin the taking."""
 
 
 class Lanes:
@@ -105,7 +109,7 @@ class Lanes:
             return_document=ReturnDocument.AFTER,
         )
         *before, mine = (found or {})["numbers"]
-        return Number(lane, sum(number["jobs"] for number in before), mine["until"])
+        return Number(lane, sum(number["jobs"] for number in before), date(int(mine["until"]) - TAKES))
 
     async def _live(self, want: Want, rows: Sequence[Document]) -> dict[str, Live]:
         capped = {row["task"] for row in rows if want.tasks[row["task"]] is not None}

@@ -142,6 +142,12 @@ class Link:
             return self[name]
         return self[name].with_options(read_concern=ReadConcern("linearizable"))
 
+    def at_one_moment(self, name: str) -> Collection:
+        """The same, for a query that would miss what moves while it reads."""
+        if self.kind == "standalone" or not self.settings.majority:
+            return self[name]
+        return self[name].with_options(read_concern=ReadConcern("snapshot"))
+
     @property
     def database(self) -> AsyncDatabase[Document]:
         return self.client.get_database(self.settings.database, codec_options=CODEC)
