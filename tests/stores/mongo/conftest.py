@@ -51,7 +51,8 @@ def hurt_url(hurt_server: MongoServer, tmp_path: Path) -> Iterator[str]:
 
 
 HERE = Path(__file__).parent
-SLOW = {"test_failover", "test_faults", "test_blocked", "test_caps", "test_mark_completed"}
+SLOW = {"test_failover", "test_faults", "test_blocked", "test_caps", "test_mark_completed", "test_within",
+        "test_plans", "test_payload"}  # fmt: skip
 """Modules that start servers of their own or wait for seconds."""
 ON_SERVERS = SLOW | {"test_within"}
 

@@ -36,9 +36,10 @@ async def nothing_is_left_unsaid() -> AsyncIterator[None]:
 
 
 HERE = Path(__file__).parent
-SLOW = {"adversary_fleet", "adversary_indexes", "adversary_limits", "adversary_wakeups", "faults_connection",
-        "faults_server", "load", "replicas", "topology"}  # fmt: skip
-"""Modules that start servers of their own or wait for seconds: 60 s in all, which the quick suite has no room for."""
+SLOW = {"adversary_cancel", "adversary_clock", "adversary_find", "adversary_fleet", "adversary_follow",
+        "adversary_indexes", "adversary_limits", "adversary_replicas", "adversary_wakeups", "audit",
+        "faults_connection", "faults_server", "load", "refusals", "replicas", "topology"}  # fmt: skip
+"""Modules that start servers of their own or wait for seconds: 120 s in all, which the quick suite has no room for."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
