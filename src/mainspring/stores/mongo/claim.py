@@ -18,7 +18,7 @@ from mainspring.core.job import Job
 from mainspring.core.records import queue_gate, task_gate
 from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import BATCH_ROWS, Claim
-from mainspring.stores.mongo.lanes import LAST_WORDS, Lanes, allow
+from mainspring.stores.mongo.lanes import LAST_WORDS, TAKES, Lanes, allow
 from mainspring.stores.mongo.link import Document, Link
 from mainspring.stores.mongo.look import Scene, Want, look, next_due
 from mainspring.stores.mongo.rows import read_job
@@ -108,8 +108,9 @@ class Claimer:
 
     async def _take(self, want: Want, rows: Sequence[Document], before: Any = None) -> list[Document]:
         """The same without caps; where a time is given, only as long as the server's clock is before it."""
+        time = TAKE_TIME if before is None else TAKES / 1_000
         try:
-            with self.link.calls(min(TAKE_TIME, self.link.settings.timeout)):
+            with self.link.calls(min(time, self.link.settings.timeout)):
                 if await update(self.link["jobs"], want, rows, before) == len(rows):
                     return [taken(want, row) for row in rows]
         except StoreUnavailable as error:  # whatever was done carries the token

@@ -25,8 +25,8 @@ from mainspring.stores.mongo.schema import CLAIM
 
 STANDS = 2_000
 """ms for which a number stands. From taking it to having taken the jobs are three round trips."""
-TAKES = 1_000
-"""ms that the taking may last at most (`claim.TAKE_TIME`): it looks at the clock when it begins."""
+TAKES = 500
+"""ms that one update of the taking may last at most: it looks at the clock when it begins."""
 LAST_WORDS = 1.0
 """Seconds for which a store that is closed waits for what is under way."""
 QUEUE = "queue:"
