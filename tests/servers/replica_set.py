@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from tests.servers.mongo import Client, MongoServer, client, with_database
 from tests.servers.process import free_port
@@ -102,9 +102,16 @@ class MongoReplicaSet:
 
         It keeps its connections open, and answers on them that it is not the primary. Its successor is elected at once.
         """
-        self.wait_in_step()  # it refuses if nobody has all that it has
         lost = self.primary()
-        lost.command("replSetStepDown", seconds, secondaryCatchUpPeriodSecs=seconds // 2)
+
+        def stepped_down() -> bool:
+            try:
+                lost.command("replSetStepDown", seconds, secondaryCatchUpPeriodSecs=seconds // 2)
+            except OperationFailure:  # nobody had all that it has, in that time
+                return False
+            return True
+
+        until(stepped_down, f"the primary of the set {self.name} to step down", 30)
         return lost
 
     def kill_primary(self) -> MongoServer:
