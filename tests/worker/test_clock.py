@@ -12,6 +12,7 @@ from mainspring import Mainspring
 from mainspring.core.clock import Clock, monotonic_ms, wall_ms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skew", [-60_000, 60_000])
 async def test_a_worker_whose_clock_is_a_minute_off_doubles_nothing(tmp_path: Path, skew: int) -> None:
     ran, free = Counter[int](), asyncio.Event()

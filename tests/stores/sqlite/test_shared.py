@@ -93,6 +93,7 @@ async def test_a_file_of_our_own_takes_in_their_tables_later(first: str, path: P
         await store.close()
 
 
+@pytest.mark.slow
 async def test_processes_that_create_the_tables_at_once(path: Path, theirs: sqlite3.Connection) -> None:
     await run_children(*(Child("open_once", path, "shared=true") for _ in range(4)))
     store = await opened(path)
