@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.servers import databases
 from tests.servers.mongo import MongoServer
 from tests.servers.shared import needs_mongo
+from tests.stores.unsaid import nothing_is_left_unsaid, what_is_there_is_not_searched
 
-
-@pytest.fixture(scope="session", autouse=True)
-def what_is_there_is_not_searched() -> None:
-    """Modules and plugins are no test's litter: without them a collection takes 10 ms and not 150."""
-    gc.collect()
-    gc.freeze()
-
-
-@pytest.fixture(autouse=True)
-async def nothing_is_left_unsaid() -> AsyncIterator[None]:
-    """No future whose failure nobody looked at, no task that was forgotten."""
-    said: list[dict[str, Any]] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: said.append(context))
-    yield
-    gc.collect()
-    assert not said
-    left = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-    assert not left
+__all__ = ["hurt_server", "hurt_url", "nothing_is_left_unsaid", "what_is_there_is_not_searched"]
 
 
 @pytest.fixture(scope="session")

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.servers.fixtures import redis_server
+from tests.stores.unsaid import nothing_is_left_unsaid, what_is_there_is_not_searched
 
-__all__ = ["nothing_is_left_unsaid", "redis_server"]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def what_is_there_is_not_searched() -> None:
-    """Modules and plugins are no test's litter: without them a collection takes 10 ms and not 150."""
-    gc.collect()
-    gc.freeze()
-
-
-@pytest.fixture(autouse=True)
-async def nothing_is_left_unsaid() -> AsyncIterator[None]:
-    """No future whose failure nobody looked at, no task that was forgotten."""
-    said: list[dict[str, Any]] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: said.append(context))
-    yield
-    gc.collect()
-    assert not said
-    left = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-    assert not left
+__all__ = ["nothing_is_left_unsaid", "redis_server", "what_is_there_is_not_searched"]
 
 
 HERE = Path(__file__).parent

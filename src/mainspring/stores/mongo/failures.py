@@ -26,10 +26,7 @@ TRANSIENT = "TransientTransactionError"
 DUPLICATE = 11000
 BLOCKED = 50
 """MaxTimeMSExpired: what a call was waiting for did not come in time."""
-CONFLICT = 112
 NAMESPACE_EXISTS = 48
-NO_NAMESPACE = 26
-NOT_ALLOWED_HERE = 20
 _NOT_LET_IN = (18, 33, 334)
 _FORBIDDEN = (13, 31, 8000)
 _FULL = (14031, 12501)
