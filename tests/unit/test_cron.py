@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from mainspring.core.policy import check_cron, next_cron
+from mainspring.core.cron import check_cron, next_cron
 from mainspring.errors import DefinitionError
 
 
@@ -60,7 +60,7 @@ def test_a_daily_time_comes_once_on_the_days_on_which_clocks_change() -> None:
 
 BAD: list[Any] = [
     "0 0 30 2 *", "0 0 31 2,4,6,9,11 *", "61 * * * *", "* 24 * * *", "0 0 * * 8", "", "* * * *", "* * * * * * *",
-    "@daily", "a b c d e", "*/0 * * * *", None, 5, [],
+    "a b c d e", "*/0 * * * *", None, 5, [],
 ]  # fmt: skip
 
 

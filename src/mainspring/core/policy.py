@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
-
+from mainspring.core.cron import check_cron, next_cron
 from mainspring.core.duration import UNITS, Duration, milliseconds
 from mainspring.core.outcome import RetryAfter
 from mainspring.errors import DefinitionError
@@ -234,27 +232,6 @@ class Policy:
             return Retry.from_dict(own, self.retry.retry_on)
         except DefinitionError:
             return self.retry
-
-
-def check_cron(expression: str, timezone: str) -> None:
-    """Raises `DefinitionError` unless `expression` (5 fields, or 6 with seconds first) ever fires in a known zone."""
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError) as e:
-        raise DefinitionError(f"unknown timezone: {timezone!r}. Expected an IANA name such as Europe/Prague.") from e
-    try:
-        next_cron(expression, timezone, 0)
-    except (CronSimError, StopIteration, AttributeError, TypeError) as e:
-        raise DefinitionError(
-            f"bad cron expression: {expression!r} ({e or 'never fires'}). "
-            "Expected 5 fields (minute hour day month weekday), or 6 with seconds first."
-        ) from e
-
-
-def next_cron(expression: str, timezone: str, now: int) -> int:
-    """The first time of `expression` after `now`, both in ms."""
-    start = datetime.fromtimestamp(now / 1000, ZoneInfo(timezone))
-    return round(next(CronSim(expression, start)).timestamp() * 1000)
 
 
 def _number(value: object) -> bool:
