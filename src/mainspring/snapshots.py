@@ -34,7 +34,7 @@ class Snapshots:
 
     async def request(self, name: str, input: Mapping[str, Any], options: CallOptions) -> Request[Any]:
         """A call of a task that only workers know. Raises `UnknownTask`, `InputError`, `DefinitionError`."""
-        snapshot = await self._read(name)
+        snapshot = await self.read(name)
         if snapshot is None:
             raise UnknownTask(name, await self.names())
         text = _check_input(name, input, snapshot)
@@ -55,7 +55,7 @@ class Snapshots:
 
     async def policy(self, name: str) -> Policy:
         """The policy of a task as far as others must know it; the default where nobody has told."""
-        snapshot = await self._read(name) or {}
+        snapshot = await self.read(name) or {}
         return Policy(retention=snapshot.get("retention", DAY))
 
     async def publish(self, tasks: Sequence[Task[Any, Any]]) -> None:
@@ -74,7 +74,8 @@ class Snapshots:
             for first in range(0, len(changed), BATCH_ROWS):
                 await self._store.write(changed[first : first + BATCH_ROWS])
 
-    async def _read(self, name: str) -> dict[str, Any] | None:
+    async def read(self, name: str) -> dict[str, Any] | None:
+        """What workers told of a task; None where nobody has. Believed for half a minute."""
         at, snapshot = self._cache.get(name, (0, {}))
         now = self._clock.monotonic()
         if snapshot and now - at < FRESH:

@@ -117,6 +117,7 @@ class Body(msgspec.Struct, omit_defaults=True):
     retry: dict[str, Any] | None = None
     timeout: int | None = None
     retention: int | None = None
+    kept: int | None = None
     meta: dict[str, str] = {}
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-SCHEMA = 1
+SCHEMA = 2
 """The number of the body's shape. Add one when a body field is added: older readers then keep what they do not know."""
 
 Rule = Literal["once", "skip", "merge"]
@@ -185,6 +185,8 @@ class Job(Frozen, frozen=True, kw_only=True):
     timeout: int | None = None
     retention: int | None = None
     """How long to keep the row after it completed or was cancelled. None = the task's."""
+    kept: int | None = None
+    """How long to keep the row however it ends, over every other retention: a tick's, which its schedule counts."""
     meta: dict[str, str] = {}
     """Whatever the caller attached: trace ids, tenant, user."""
     extra: dict[str, Any] = {}

@@ -1,6 +1,6 @@
 """Records: small named documents with a version, an optional due time and an optional expiry.
 
-Gates, locks, leaders, workers, task snapshots, followers and completions are records of a kind; schedules and cursors
+Gates, locks, leaders, workers, task snapshots, followers, completions and schedules are records of a kind; cursors
 will be.
 """
 
@@ -18,6 +18,8 @@ WORKER = "worker"
 TASK = "task"
 FOLLOWER = "follower"
 COMPLETION = "completion"
+SCHEDULE = "schedule"
+DUTY = "duty"
 
 
 class Record(Frozen, frozen=True, kw_only=True):

@@ -320,6 +320,8 @@ def _finish(job: Job, state: State, reason: str, now: int, policy: Policy, **mor
 
 
 def _expiry(job: Job, state: State, now: int, policy: Policy) -> int:
+    if job.kept is not None:
+        return now + job.kept
     if state in (State.DEAD, State.FAILED):
         keep = policy.dead_retention
     else:

@@ -1,0 +1,272 @@
+"""What a schedule does now, as pure functions: which ticks to fire, which were missed, what people see of it.
+
+All policy of schedules is decided here: catch-up, overlap, fixed delay, jitter. The caller looks up which runs still go
+on, adds the jobs of the answer and writes the schedule, in that order; so a death in between costs nothing, for the
+next one adds the same ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from mainspring.core.duration import UNITS
+from mainspring.core.ids import new_id
+from mainspring.core.job import LIVE, Job, State
+from mainspring.core.schedule import Missed, Schedule
+from mainspring.core.trigger import Every, latest
+
+ON_TIME = UNITS["m"]
+"""ms by which a tick may be late and still run under catch_up="skip": a worker that was busy is not one that was down."""
+RECHECK = 10_000
+"""ms after which a schedule that waits for the end of a run looks again. Whoever ends the run looks at once."""
+LONGEST_QUEUE = 100
+"""Ticks that may wait for their turn; more are left out."""
+KEPT = 90 * UNITS["d"]
+"""The least time for which the row of a run is kept, if its schedule does not count it out before."""
+NOTED = 20
+"""Entries that are looked up for whether they still go on."""
+
+
+class Plan(NamedTuple):
+    """What to do: add a job for each of `ticks`, then store `schedule`, due at `due_at`; `dropped` entries may go."""
+
+    schedule: Schedule
+    ticks: tuple[int, ...]
+    due_at: int | None
+    dropped: tuple[str, ...] = ()
+
+
+class Placing(NamedTuple):
+    """Where the jobs of a task go, as the task says. `expires` in ms."""
+
+    queue: str = "default"
+    priority: int = 50
+    expires: int | None = None
+
+
+# -- firing ------------------------------------------------------------------------------------------------------
+
+
+def plan(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> Plan:
+    """What `schedule` does at `now`. `rows`: the jobs of its `live` entries, None for those that are gone."""
+    ended = tuple(entry for entry in schedule.live if not _goes_on(rows.get(entry)))
+    schedule = schedule.evolve(live=tuple(entry for entry in schedule.live if entry not in ended))
+    if asleep(schedule):
+        return Plan(schedule, (), None)
+    schedule = _count_from_end(schedule, [rows.get(entry) for entry in ended], now)
+    if schedule.next is not None and schedule.next <= now:
+        schedule = _arrive(schedule, schedule.next, now)
+    schedule, ticks = _release(schedule)
+    schedule, dropped = _note(schedule, [str(tick) for tick in ticks])
+    return Plan(schedule, ticks, due_at(schedule, now), dropped)
+
+
+def asleep(schedule: Schedule) -> bool:
+    """Whether it fires nothing, whatever the time."""
+    return schedule.paused or schedule.retired
+
+
+def due_at(schedule: Schedule, now: int) -> int | None:
+    """When to look at it again."""
+    if asleep(schedule):
+        return None
+    waits = bool(schedule.backlog) or (schedule.fixed_delay and schedule.next is None and bool(schedule.live))
+    times = [schedule.next] if schedule.next is not None else []
+    return min([*times, now + RECHECK] if waits else times, default=None)
+
+
+def _goes_on(row: Job | None) -> bool:
+    return row is not None and row.state in LIVE
+
+
+def _count_from_end(schedule: Schedule, ended: list[Job | None], now: int) -> Schedule:
+    """The next tick of an interval that is counted from the end of a run, once that has ended."""
+    if not schedule.fixed_delay or schedule.next is not None or schedule.live or schedule.every is None:
+        return schedule
+    if not schedule.recurring and schedule.fired:
+        return schedule
+    times = [row.finished_at for row in ended if row is not None and row.finished_at is not None]
+    return schedule.evolve(next=max(times, default=now) + schedule.every)
+
+
+def _arrive(schedule: Schedule, first: int, now: int) -> Schedule:
+    """Deal with the ticks from `first` to `now`: into the backlog, or counted as missed or skipped."""
+    found = latest(schedule.trigger, first, now, schedule.catch_up_max if schedule.catch_up == "all" else 1)
+    if schedule.fixed_delay:
+        found = found._replace(count=1, exact=True, newest=[first])
+    chosen = _caught_up(schedule, found.newest, now)
+    missed = found.count - len(chosen)
+    if missed:
+        last = found.newest[-1] if not chosen else max([t for t in found.newest if t < chosen[0]], default=chosen[0])
+        story = Missed(first=first, last=last, count=missed, exact=found.exact)
+        schedule = schedule.evolve(missed=schedule.missed + missed, last_missed=story)
+    schedule = schedule.evolve(last_tick=found.newest[-1], next=_next(schedule, now))
+    busy = bool(schedule.live or schedule.backlog)
+    if schedule.overlap == "skip" and busy and len(chosen) == 1:
+        return schedule.evolve(skipped=schedule.skipped + 1, last_skipped=chosen[0])
+    return _queue(schedule, chosen)
+
+
+def _caught_up(schedule: Schedule, newest: list[int], now: int) -> list[int]:
+    """Those of the newest ticks that are to run."""
+    if schedule.catch_up == "skip":
+        return [tick for tick in newest[-1:] if now - tick <= ON_TIME]
+    window = schedule.catch_up_window
+    young = [tick for tick in newest if window is None or now - tick <= max(window, ON_TIME)]
+    return young[-1:] if schedule.catch_up == "one" else young[-schedule.catch_up_max :]
+
+
+def _next(schedule: Schedule, now: int) -> int | None:
+    if not schedule.recurring or schedule.fixed_delay:
+        return None
+    return schedule.trigger.next_after(now)
+
+
+def _queue(schedule: Schedule, ticks: list[int]) -> Schedule:
+    backlog = (*schedule.backlog, *ticks)
+    left_out = backlog[LONGEST_QUEUE:] if schedule.overlap == "queue" else ()
+    if left_out:
+        schedule = schedule.evolve(skipped=schedule.skipped + len(left_out), last_skipped=left_out[-1])
+    return schedule.evolve(backlog=backlog[: len(backlog) - len(left_out)])
+
+
+def _release(schedule: Schedule) -> tuple[Schedule, tuple[int, ...]]:
+    """Take what may run now out of the backlog: all of it, or the first where runs come one after another."""
+    if schedule.overlap == "allow":
+        ticks = schedule.backlog
+    else:
+        ticks = () if schedule.live else schedule.backlog[:1]
+    return schedule.evolve(backlog=schedule.backlog[len(ticks) :], fired=schedule.fired + len(ticks)), ticks
+
+
+def _note(schedule: Schedule, entries: list[str]) -> tuple[Schedule, tuple[str, ...]]:
+    """The schedule with new entries, and the entries that its history has no place for any more."""
+    if not entries:
+        return schedule, ()
+    recent = (*schedule.recent, *entries)
+    cut = max(0, len(recent) - schedule.history)
+    noted = schedule.evolve(recent=recent[cut:], live=(*schedule.live, *entries)[-NOTED:])
+    return noted, recent[:cut]
+
+
+def note_run(schedule: Schedule, entry: str) -> tuple[Schedule, tuple[str, ...]]:
+    """The schedule with a run that was asked for by hand, and the entries that its history drops."""
+    return _note(schedule.evolve(cleared=""), [entry])
+
+
+# -- jobs --------------------------------------------------------------------------------------------------------
+
+
+def job_of(schedule: Schedule, entry: str, tick: int, now: int, placing: Placing) -> Job:
+    """The job of an entry, meant for `tick`. The same entry gives the same id, so that it is added once."""
+    due = tick + _jitter(schedule, tick)
+    return Job(
+        id=schedule.job_id(entry), task=schedule.task, queue=schedule.queue or placing.queue,
+        priority=placing.priority if schedule.priority is None else schedule.priority, due_at=due, created_at=now,
+        origin=schedule.origin, keyed=True, input=schedule.input, key=f"{schedule.name}/{entry}", rule="once",
+        ask=new_id(), asked_at=now, scheduled_at=tick,
+        start_by=None if placing.expires is None else max(due, now) + placing.expires, retry=schedule.retry,
+        timeout=schedule.timeout, kept=KEPT, meta={"schedule": schedule.name},
+    )  # fmt: skip
+
+
+def _jitter(schedule: Schedule, tick: int) -> int:
+    """Up to `jitter` ms, the same for whoever asks for the same tick."""
+    if not schedule.jitter:
+        return 0
+    digest = hashlib.blake2b(f"{schedule.id}/{tick}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % (schedule.jitter + 1)
+
+
+def stands(schedule: Schedule | None, job: Job) -> bool:
+    """Whether a tick's job that begins is one that its schedule asked for. It is not where the schedule is gone, and
+    where a scheduler that slept for long has added a tick that had its run and was forgotten."""
+    entry = (job.key or "").rpartition("/")[2]
+    if schedule is None or schedule.job_id(entry) != job.id:
+        return False
+    if not entry.isdigit() or entry in schedule.recent or schedule.last_tick is None:
+        return True
+    tick = int(entry)
+    if tick > schedule.last_tick or tick in schedule.backlog:
+        return True  # not noted yet: whoever added it is about to, or has died over it
+    ticks = [int(noted) for noted in schedule.recent if noted.isdigit()]
+    return schedule.overlap == "allow" and bool(ticks) and tick < ticks[0]  # it has waited for long
+
+
+# -- what people see ---------------------------------------------------------------------------------------------
+
+
+def status(schedule: Schedule, rows: Mapping[str, Job | None]) -> str:
+    """active, paused, retired, running, completed, failed or retry-scheduled. `rows`: jobs by their entries, those of
+    `live` and the last one of `recent`."""
+    live = [row for entry in schedule.live if (row := rows.get(entry)) is not None and row.state in LIVE]
+    last = rows.get(schedule.recent[-1]) if schedule.recent else None
+    if schedule.paused:
+        return "paused"
+    if schedule.retired:
+        return "retired"
+    if any(row.state is State.RUNNING for row in live):
+        return "running"
+    if any(row.state is State.WAITING and row.attempts for row in live):
+        return "retry-scheduled"
+    if last is not None and failed(last) and schedule.recent[-1] != schedule.cleared:
+        return "failed"
+    waits = schedule.next is not None or schedule.backlog or live or schedule.fixed_delay
+    return "active" if waits else "completed"
+
+
+STATUSES = ("active", "paused", "running", "completed", "failed", "retry-scheduled", "retired")
+
+
+def failed(job: Job) -> bool:
+    """Whether it failed for good."""
+    return job.state in (State.FAILED, State.DEAD)
+
+
+def retry_count(job: Job | None) -> int:
+    """How often the run has been retried, or is to be; a success forgets it."""
+    if job is None or job.state in (State.COMPLETED, State.CANCELLED):
+        return 0
+    return job.attempts if job.state in LIVE else max(job.attempts - 1, 0)
+
+
+def last_retry(job: Job | None) -> int | None:
+    """When a retry of the run was last decided on, in ms: at the end of the run before it."""
+    count = retry_count(job)
+    if job is None or not count:
+        return None
+    failures = [run for run in job.runs if run.outcome in ("failed", "timed_out") and run.attempt <= count]
+    return failures[-1].ended_at if failures else job.failed_at
+
+
+# -- acts --------------------------------------------------------------------------------------------------------
+
+
+def begin(schedule: Schedule, now: int) -> Schedule:
+    """A schedule that is new, resumed or changed: its next tick from `now` on."""
+    if schedule.at is not None:
+        done = schedule.last_tick is not None and schedule.last_tick >= schedule.at
+        return schedule.evolve(next=None if done else schedule.at)
+    if not schedule.recurring and schedule.fired:
+        return schedule.evolve(next=None)
+    trigger = schedule.trigger
+    if isinstance(trigger, Every) and schedule.fixed_delay and schedule.fired:
+        # Counted from the end of a run that goes on; else from now.
+        return schedule.evolve(next=None if schedule.live else now + trigger.period)
+    if isinstance(trigger, Every):
+        return schedule.evolve(next=trigger.next_after(now - 1))  # one that starts now, starts now
+    return schedule.evolve(next=trigger.next_after(now))
+
+
+def pause(schedule: Schedule, reason: str) -> Schedule:
+    """It fires nothing until it is resumed; ticks that waited for their turn are left out."""
+    skipped = schedule.skipped + len(schedule.backlog)
+    return schedule.evolve(paused=True, pause_reason=reason, backlog=(), skipped=skipped)
+
+
+def resume(schedule: Schedule, now: int) -> Schedule:
+    """It goes on with its first tick from now; nothing of the pause is made up for, but for a single run whose time
+    has come meanwhile."""
+    return begin(schedule.evolve(paused=False, pause_reason=""), now)

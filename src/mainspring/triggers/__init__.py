@@ -1,0 +1,1 @@
+"""What asks for jobs besides calls: the clock."""

@@ -1,0 +1,145 @@
+"""Firing: what is due is read, its jobs are added, and then the schedules are written, by swap.
+
+Any number of workers may do it at once: the id of a tick's job follows from its schedule and its time, so that a second
+one adds nothing, and whoever loses the swap has nothing left to do. A death between add and write leaves the tick due,
+and the next one adds the same ids again. What a schedule does is decided in `core.ticks`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from mainspring.client import ROW_BYTES, Client
+from mainspring.core.job import LIVE, Job
+from mainspring.core.records import Record
+from mainspring.core.schedule import Schedule, decode_schedule, encode_schedule
+from mainspring.core.ticks import Placing, Plan, job_of, plan
+from mainspring.errors import DefinitionError
+from mainspring.events import emit
+from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Store
+
+BROKEN = 60_000
+"""ms after which a schedule that cannot be read is looked at again, so that it does not hold up the others."""
+LOOKED_UP = 100
+"""Rows that are read at once with their payload."""
+
+
+class Firing:
+    """Fires schedules through one client."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._store: Store = client.store
+
+    async def fire(self, records: Sequence[Record]) -> int:
+        """Do what these schedules do now; answers how many jobs were added by whomever. Raises `StoreError`: then it
+        is to be called again, and nothing is doubled."""
+        now = self._client.clock.now()
+        schedules = {record.name: found for record in records if (found := _decode(record)) is not None}
+        rows = await self._live_rows(schedules.values())
+        plans = {name: _plan(schedule, rows, now) for name, schedule in schedules.items()}
+        jobs = await self._jobs(plans, now)
+        for batch in _batches(jobs):
+            await self._store.add(batch)
+        await self._advance(records, plans, now)
+        return len(jobs)
+
+    async def _live_rows(self, schedules: Iterable[Schedule]) -> dict[str, Job | None]:
+        """The jobs of the entries that may still go on, by id."""
+        ids = [schedule.job_id(entry) for schedule in schedules for entry in schedule.live]
+        return await rows_of(self._store, ids)
+
+    async def _jobs(self, plans: Mapping[str, Plan | None], now: int) -> list[Job]:
+        jobs: list[Job] = []
+        for made in plans.values():
+            if made is None or not made.ticks:
+                continue
+            placing = await self._placing(made.schedule.task)
+            jobs += [job_of(made.schedule, str(tick), tick, now, placing) for tick in made.ticks]
+        return jobs
+
+    async def _placing(self, task: str) -> Placing:
+        known = self._client.tasks.get(task)
+        if known is not None:
+            return Placing(known.queue, known.priority, known.expires)
+        told = await self._client.snapshots.read(task)
+        # A task that nobody knows: its job waits for a worker that does.
+        return Placing() if told is None else Placing(told["queue"], told["priority"], told.get("expires"))
+
+    async def _advance(self, records: Sequence[Record], plans: Mapping[str, Plan | None], now: int) -> None:
+        new = [_advanced(record, plans.get(record.name), now) for record in records]
+        written = await self._store.write(new)
+        won = [
+            made
+            for record, row in zip(new, written, strict=True)
+            if row is not None and (made := plans.get(record.name)) is not None
+        ]
+        _tell(won, records)
+        await forget(self._store, [made.schedule.job_id(entry) for made in won for entry in made.dropped])
+
+
+async def rows_of(store: Store, ids: Sequence[str]) -> dict[str, Job | None]:
+    """The jobs with these ids, by id."""
+    rows: dict[str, Job | None] = {}
+    for first in range(0, len(ids), LOOKED_UP):
+        some = ids[first : first + LOOKED_UP]
+        rows |= dict(zip(some, await store.get(some), strict=True))
+    return rows
+
+
+async def forget(store: Store, ids: Sequence[str]) -> None:
+    """Erase those of these jobs that have ended."""
+    rows = [row for row in (await rows_of(store, ids)).values() if row is not None and row.state not in LIVE]
+    for first in range(0, len(rows), LOOKED_UP):
+        some = rows[first : first + LOOKED_UP]
+        await store.save([row.evolve(expires_at=0, input=None, result=None) for row in some])
+
+
+def _decode(record: Record) -> Schedule | None:
+    try:
+        return decode_schedule(record.value)
+    except DefinitionError as error:
+        emit("schedule.broken", logging.ERROR, schedule=record.name, error=str(error))
+        return None
+
+
+def _plan(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> Plan | None:
+    mine = {entry: rows.get(schedule.job_id(entry)) for entry in schedule.live}
+    try:
+        return plan(schedule, mine, now)
+    except Exception as error:  # of one schedule: the others have their time all the same
+        emit("schedule.broken", logging.ERROR, exc_info=error, schedule=schedule.name)
+        return None
+
+
+def _advanced(record: Record, made: Plan | None, now: int) -> Record:
+    if made is None:
+        return record.evolve(written_at=now, due_at=now + BROKEN)
+    return record.evolve(written_at=now, due_at=made.due_at, value=encode_schedule(made.schedule, record.value))
+
+
+def _tell(won: Sequence[Plan], records: Sequence[Record]) -> None:
+    before = {record.name: record.value for record in records}
+    for made in won:
+        schedule, old = made.schedule, before[made.schedule.name]
+        if made.ticks:
+            emit("schedule.fired", schedule=schedule.name, task=schedule.task, jobs=len(made.ticks))
+        if schedule.missed > old.get("missed", 0):
+            emit("schedule.missed", logging.WARNING, schedule=schedule.name, runs=schedule.missed - old.get("missed", 0))
+        if schedule.skipped > old.get("skipped", 0):
+            emit("schedule.skipped", schedule=schedule.name, runs=schedule.skipped - old.get("skipped", 0))
+
+
+def _batches(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Cut into what a store takes in one round trip."""
+    batches: list[list[Job]] = []
+    size = BATCH_BYTES
+    for job in jobs:
+        weight = ROW_BYTES + len(job.input or "")
+        if not batches or size + weight > BATCH_BYTES or len(batches[-1]) == BATCH_ROWS:
+            batches.append([])
+            size = 0
+        batches[-1].append(job)
+        size += weight
+    return batches
