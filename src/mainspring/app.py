@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
@@ -65,6 +66,25 @@ class Mainspring:
     def tasks(self) -> Mapping[str, Task[Any, Any]]:
         """The tasks that are defined, by name."""
         return self._tasks
+
+    def discover(self, target: str | Path) -> list[str]:
+        """Import the modules of a package ("myapp.tasks") or of a folder (its path), one handler per file, and define
+        their tasks. Answers the names of the tasks that came to be; twice is once.
+
+        Raises `DefinitionError`, which names the file.
+        """
+        from mainspring.discover import discover
+
+        return discover(self, target)
+
+    def use_builtins(self, *, allow_private: bool = False, only: Sequence[str] | None = None) -> None:
+        """Define the tasks that come with Mainspring: cleanup-logs, database-stats, webhook; or `only` some of them.
+
+        `allow_private`: webhooks may go to addresses that are not public. Twice is once. Raises `DefinitionError`.
+        """
+        from mainspring.builtins import use_builtins
+
+        use_builtins(self, allow_private=allow_private, only=only)
 
     # -- life ------------------------------------------------------------------------------------------------------
 

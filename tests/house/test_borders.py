@@ -12,7 +12,7 @@ LAYERS: list[set[str]] = [
     {"client", "leases", "clients", "joining", "gates", "follow", "batching", "snapshots", "transactions"},
     {"triggers"},
     {"worker", "admin"},
-    {"app", "registry", "sync"},
+    {"app", "registry", "sync", "discover", "builtins"},
     {"process"},
     {"cli", "__main__", "web", "testing", "demo", "integrations"},
 ]

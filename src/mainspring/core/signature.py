@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from mainspring.errors import DefinitionError
 
@@ -74,7 +74,7 @@ def _assemble(
 ) -> Signature:
     parameters = signature.parameters
     kinds = {**fields, **({} if extras is None else {n: extras for n, p in parameters.items() if n not in fields})}
-    shown = [p.replace(annotation=kinds[p.name]) for p in parameters.values() if p.name not in contexts]
+    shown = [p.replace(annotation=_bare(kinds[p.name])) for p in parameters.values() if p.name not in contexts]
     by_place = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     return Signature(
         text=str(signature.replace(parameters=shown, return_annotation=inspect.Signature.empty)),
@@ -87,6 +87,11 @@ def _assemble(
         returns=None if returns in (NoReturn, type(None)) else returns,
         is_async=is_async(handler),
     )
+
+
+def _bare(annotation: Any) -> Any:
+    """An annotation without what validates it, for people."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def is_context(annotation: Any) -> bool:
