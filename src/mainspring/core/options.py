@@ -37,6 +37,8 @@ class TaskOptions(TypedDict, total=False):
     dead_retention   the same for dead and failed jobs. Default 90 days.
     max_interruptions  runs in a row that may vanish with their worker. Default 3; 0: never run twice.
     history          runs kept per job. Default 5.
+    capture          what the handler prints and logs becomes lines of the job's log. Default False; the runs that a
+                     schedule asks for always do.
     """
 
     name: str
@@ -55,6 +57,7 @@ class TaskOptions(TypedDict, total=False):
     dead_retention: Duration
     max_interruptions: int
     history: int
+    capture: bool
     description: str
 
 
@@ -74,6 +77,7 @@ _ELSEWHERE = {
     "runs_kept": "is history",
     "concurrency": "is max_concurrency (of the task) or a setting of the worker",
     "max_retries": "is retries",
+    "capture_output": "is capture",
 }
 
 
@@ -93,6 +97,7 @@ class Settings:
     """Of the rule; None with "skip": the digest of the input; with "merge": one burst for the task."""
     debounce: Debounce | None
     expires: int | None
+    capture: bool
     description: str
 
 
@@ -127,6 +132,7 @@ def _settings(given: Mapping[str, Any], name: str, description: str) -> Settings
         key=key,
         debounce=debounce,
         expires=_duration(given, "expires"),
+        capture=_flag(given.get("capture", False), "capture"),
         description=str(given.get("description", description)),
     )
 
@@ -144,6 +150,12 @@ def _policy(given: Mapping[str, Any]) -> Policy:
 
 def _duration(given: Mapping[str, Any], name: str, default: int | None = None) -> int | None:
     return milliseconds(given[name], name) if name in given else default
+
+
+def _flag(value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise DefinitionError(f"bad {what}: {value!r}. Expected True or False.")
+    return value
 
 
 def _dead_letter(value: Any) -> bool | DeadLetterIf:

@@ -53,6 +53,7 @@ class Task(Generic[P, R]):
         self.policy = settings.policy
         self.expires = settings.expires
         self.debounce = settings.debounce
+        self.capture = settings.capture
         self.is_async = signature.is_async
         self.context_parameter = signature.context
         self.description = settings.description

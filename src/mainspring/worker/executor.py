@@ -12,9 +12,11 @@ import asyncio
 import logging
 import random
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from mainspring.core import states
+from mainspring.core.codec import decode_value, encode_json
 from mainspring.core.job import Error, Job, State
 from mainspring.core.outcome import (
     Cancel,
@@ -36,6 +38,7 @@ from mainspring.events import emit
 from mainspring.worker.completion import Completions
 from mainspring.worker.context import Context
 from mainspring.worker.hold import Hold, Stop
+from mainspring.worker.output import Capture
 from mainspring.worker.text import storable
 from mainspring.worker.threads import Threads
 
@@ -46,6 +49,7 @@ TEXT_LIMIT = 2_000
 TRACEBACK_LIMIT = 4_000
 ASK_AGAIN = 1.0
 """Seconds between two cancellations of a coroutine that swallowed the first."""
+_AS_IT_IS = nullcontext()
 
 
 class Executor:
@@ -128,12 +132,18 @@ class Executor:
             late = f"timed out after {timeout / 1000:g} s"
             hold.timer = self._worker.loop.call_later(timeout / 1000, self.stop, hold, "timeout", late)
         hold.started = True
-        if task.is_async:
-            value = await task.handler(**arguments)
-        else:
-            value = await self._threads.run(lambda: task.handler(**arguments))
+        with self._output(hold, context):
+            if task.is_async:
+                value = await task.handler(**arguments)
+            else:
+                value = await self._threads.run(lambda: task.handler(**arguments))
         _forget_cancellation()
         return self._returned(hold, value)
+
+    def _output(self, hold: Hold, context: Context) -> AbstractContextManager[None]:
+        if hold.task.capture or _of_schedule(hold.job):
+            return Capture(context.log, self._worker.settings.log_lines)
+        return _AS_IT_IS
 
     def _returned(self, hold: Hold, value: Any) -> Outcome:
         if hold.stop is not None:
@@ -143,9 +153,17 @@ class Executor:
         if value is None and hold.settled:
             return Success()  # its result is stored
         try:
-            return Success(result=hold.task.encode_result(value))
+            result = hold.task.encode_result(value)
         except (OutputError, PayloadTooLarge) as error:
             return self._unfit(hold, error)
+        if result is not None and _of_schedule(hold.job) and (why := unsuccessful(result)) is not None:
+            return self._unsuccessful(hold, why)
+        return Success(result=result)
+
+    def _unsuccessful(self, hold: Hold, why: str) -> Outcome:
+        """`retry_on` knows exceptions, and there is none: this failure is tried again as long as attempts are left."""
+        said = Error(type="Unsuccessful", message=storable(why, TEXT_LIMIT))
+        return self._failed(hold, MainspringError(said.message)).evolve(error=said, retryable=True)
 
     def _unfit(self, hold: Hold, error: Exception) -> Outcome:
         """The input or the result is not what the task promises: to run it again would change nothing."""
@@ -255,6 +273,21 @@ def describe(error: BaseException) -> Error:
     name = type(error).__qualname__ if isinstance(error, MainspringError | Steer) else _name(type(error))
     limit = 2 * TRACEBACK_LIMIT  # what cannot be stored grows as it is shown
     return Error(type=name, message=storable(error, TEXT_LIMIT), traceback=storable(text, limit))
+
+
+def unsuccessful(result: str) -> str | None:
+    """Why a run is a failure that says of itself `{success: false, error}`, in the JSON of its result. Else None."""
+    if not result.startswith("{") or '"success"' not in result:
+        return None
+    value = decode_value(result)
+    if value.get("success") is not False:
+        return None
+    why = value.get("error") or value.get("message") or "the handler reported success: false"
+    return why if isinstance(why, str) else encode_json(why)
+
+
+def _of_schedule(job: Job) -> bool:
+    return job.origin.startswith("schedule:")
 
 
 def _name(kind: type[BaseException]) -> str:
