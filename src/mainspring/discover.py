@@ -172,10 +172,10 @@ def _take(app: Tasks, place: Place) -> None:
         if not any(task in app.tasks.values() for task in _tasks_in(module)):
             raise _no_handler(module, place)
         return  # it makes tasks of functions of other modules
-    if any(task.function is handler for task in app.tasks.values()):
-        return
     try:
-        app.task(**{"name": place.stem.replace("_", "-"), **_options(module)})(handler)
+        options = {"name": place.stem.replace("_", "-"), **_options(module)}
+        if all(name != options["name"] or task.function is not handler for name, task in app.tasks.items()):
+            app.task(**options)(handler)
     except DefinitionError as error:
         raise DefinitionError(f"bad handler module {place.file}: {error}") from error
 
