@@ -89,7 +89,7 @@ class Cron:
         start = max(now // 1000 + 1, 0)
         # A change at `start` itself still counts: its gap may have a tick there.
         edge = start - 1
-        while True:
+        while start < _END:
             offset = offset_at(self.timezone, edge)
             local = pattern.following(start + offset - 1)
             if local is None or local - offset >= _END:
@@ -108,6 +108,7 @@ class Cron:
                 return at * 1000
             else:
                 start, edge = later, later - 1
+        return None
 
     def _runs_after(self, change: Change, local: int) -> bool:
         """Whether `local`, the first candidate after the stretch that `change` ends, is in its gap and runs."""
