@@ -77,7 +77,6 @@ _ELSEWHERE = {
     "runs_kept": "is history",
     "concurrency": "is max_concurrency (of the task) or a setting of the worker",
     "max_retries": "is retries",
-    "capture_output": "is capture",
 }
 
 
