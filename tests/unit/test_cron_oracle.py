@@ -354,7 +354,7 @@ def test_a_tick_far_ahead(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=3_000)
+@settings(max_examples=1_500)
 @given(meaning=EXPRESSIONS, **ARGUMENTS, around=st.sampled_from([2 * HOUR, 4 * HOUR, 30 * HOUR]))
 def test_ticks_around_many_changes(
     meaning: Expression, zone: str, at: int, gap: DstGap, overlap: DstOverlap, around: int
@@ -364,7 +364,7 @@ def test_ticks_around_many_changes(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=2_000)
+@settings(max_examples=800)
 @given(meaning=RARE, **ARGUMENTS, shift=st.integers(-DAY, DAY))
 def test_many_ticks_far_ahead(
     meaning: Expression, zone: str, at: int, gap: DstGap, overlap: DstOverlap, shift: int

@@ -110,6 +110,24 @@ class Cron:
                 start, edge = later, later - 1
         return None
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Second, minute, hour, day, month and weekday, in capitals; a macro as what it stands for."""
+        return _parse(self.expression).fields
+
+    def touched(self, now: int, until: int) -> list[Touched]:
+        """The changes of clocks in (now, until], in ms, at which a policy decides about a tick; none before 1970 or
+        after 2099."""
+        if self.elapsed:
+            return []
+        found: list[Touched] = []
+        for change in changes(self.timezone, max(now // 1000, 0), min(until // 1000, _END)):
+            low, high = sorted((change.at + change.before, change.at + change.after))
+            local = _parse(self.expression).following(low - 1)
+            if local is not None and local < high:
+                found.append(Touched(change, local))
+        return found
+
     def _runs_after(self, change: Change, local: int) -> bool:
         """Whether `local`, the first candidate after the stretch that `change` ends, is in its gap and runs."""
         return local < change.at + change.after and self.dst_gap == "run_after" and not self.elapsed
@@ -146,6 +164,13 @@ class Change(NamedTuple):
     at: int
     before: int
     after: int
+
+
+class Touched(NamedTuple):
+    """A change, and the first local time of a cron that it skips or repeats (seconds since 1970 on the wall clock)."""
+
+    change: Change
+    local: int
 
 
 def offset_at(timezone: str, at: int) -> int:
@@ -194,12 +219,13 @@ def _bisect(timezone: str, low: int, high: int, offset: int) -> int:
 class _Pattern:
     """A parsed expression. It steps through local times, as seconds since 1970 on the wall clock."""
 
-    __slots__ = ("_parsed", "elapsed")
+    __slots__ = ("_parsed", "elapsed", "fields")
 
     def __init__(self, expression: str) -> None:
         fields = MACROS.get(expression.strip().lower(), expression)
         self._parsed = CronSim(fields, _EPOCH)
-        self.elapsed = any(part == "*" or "/" in part for part in self._parsed.parts[2].split(","))
+        self.fields = tuple(str(field) for field in self._parsed.parts)
+        self.elapsed = any(part == "*" or "/" in part for part in self.fields[2].split(","))
 
     def following(self, local: int) -> int | None:
         """The first match after `local`; None where 50 years have none."""
