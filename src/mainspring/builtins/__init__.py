@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from mainspring.builtins.cleanup_logs import cleanup_logs
-from mainspring.builtins.database_stats import database_stats
-from mainspring.builtins.webhook import RETRY, webhook
+from mainspring.builtins import cleanup_logs, database_stats, webhook
 from mainspring.core.task import Task
 from mainspring.errors import DefinitionError
 from mainspring.registry import Define
@@ -37,22 +35,22 @@ def use_builtins(app: Tasks, *, allow_private: bool = False, only: Sequence[str]
     if not isinstance(allow_private, bool):
         raise DefinitionError(f"bad allow_private: {allow_private!r}. Expected True or False.")
     handlers: dict[str, Callable[..., Any]] = {
-        "cleanup-logs": cleanup_logs,
-        "database-stats": database_stats,
-        "webhook": webhook(allow_private),
+        "cleanup-logs": cleanup_logs.cleanup_logs,
+        "database-stats": database_stats.database_stats,
+        "webhook": webhook.webhook(allow_private),
     }
     missing = [name for name in _chosen(only) if not _defined(app, name, handlers[name])]
     for name in missing:
-        define = app.task(name=name, retry=RETRY) if name == "webhook" else app.task(name=name)
+        define = app.task(name=name, retry=webhook.RETRY) if name == "webhook" else app.task(name=name)
         define(handlers[name])
 
 
 def _chosen(only: Sequence[str] | None) -> Sequence[str]:
     if only is None:
         return NAMES
-    if isinstance(only, str) or any(name not in NAMES for name in only):
+    if not isinstance(only, list | tuple) or any(name not in NAMES for name in only):
         raise DefinitionError(f"bad only: {only!r}. Expected a list of some of: {', '.join(NAMES)}.")
-    return only
+    return list(dict.fromkeys(only))
 
 
 def _defined(app: Tasks, name: str, handler: Callable[..., Any]) -> bool:
@@ -60,7 +58,7 @@ def _defined(app: Tasks, name: str, handler: Callable[..., Any]) -> bool:
     task = app.tasks.get(name)
     if task is None or task.function is handler:
         return task is not None
-    if task.function in (webhook(True), webhook(False)):
+    if task.function in (webhook.webhook(True), webhook.webhook(False)):
         raise DefinitionError(
             "the task 'webhook' is defined already, with another allow_private. Expected one of them."
         )
