@@ -16,18 +16,20 @@ from mainspring.core.handle import JobEvent, JobHandle
 from mainspring.core.job import Job
 from mainspring.core.options import TaskOptions
 from mainspring.core.request import CallOptions, Request, transaction_of, unknown_option
+from mainspring.core.schedule_options import ScheduleOptions
 from mainspring.core.task import Task
 from mainspring.errors import DefinitionError
 from mainspring.leases import Locks
-from mainspring.registry import Define
+from mainspring.registry import ByCode, Define, OnClock
 from mainspring.stores import open_store
 from mainspring.stores.base import Store
 from mainspring.sync import Sync
 from mainspring.transactions import TIMEOUT, run_in_transaction
+from mainspring.triggers.reconcile import Declared
 from mainspring.worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from mainspring.admin import DeadLetters, Jobs, Queues
+    from mainspring.admin import DeadLetters, Jobs, Queues, Schedules
     from mainspring.worker.worker import Worker
 
 P = ParamSpec("P")
@@ -55,6 +57,7 @@ class Mainspring:
         self.url = self._store.url
         self.clock = Clock() if clock is None else Clock(clock.now, clock.now)
         self._tasks: dict[str, Task[Any, Any]] = {}
+        self._declared: dict[str, Declared] = {}
         self._clients = Clients(self._store, self.clock, self._tasks, self)
         self.task = Define(self._tasks, self, TaskOptions())
         self.locks = Locks(self._connected, self.clock)
@@ -85,6 +88,44 @@ class Mainspring:
         from mainspring.builtins import use_builtins
 
         use_builtins(self, allow_private=allow_private, only=only)
+
+    # -- schedules -------------------------------------------------------------------------------------------------
+
+    def cron(
+        self,
+        expression: str,
+        /,
+        *,
+        name: str | None = None,
+        input: Mapping[str, Any] | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> OnClock:
+        """Run a function, or a task, when a cron expression says so: `@app.cron("0 9 * * 1", timezone="Asia/Tokyo")`.
+
+        5 fields, or 6 with seconds first, or @daily and its like. `name`: the schedule's; default: the task's. `input`:
+        the arguments. The other options: `ScheduleOptions`. It is stored when a worker starts, once, under its name.
+        Raises `DefinitionError`, `UnknownOption`.
+        """
+        return OnClock(self.task, self._declared, ByCode(name, input or {}, {"cron": expression, **options}))
+
+    def every(
+        self,
+        interval: Duration,
+        /,
+        *,
+        name: str | None = None,
+        input: Mapping[str, Any] | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> OnClock:
+        """Run a function, or a task, again and again: `@app.every("5m")`. The first time is one interval after the
+        schedule came to be, or `start`; `fixed_delay=True` counts from the end of the run before. The rest: `cron`.
+        """
+        return OnClock(self.task, self._declared, ByCode(name, input or {}, {"every": interval, **options}))
+
+    @property
+    def declared(self) -> Mapping[str, Declared]:
+        """The schedules that the code declares, by name."""
+        return self._declared
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -212,6 +253,12 @@ class Mainspring:
         from mainspring.admin import Queues
 
         return Queues(self)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        from mainspring.admin import Schedules
+
+        return Schedules(self)
 
     # -- working ---------------------------------------------------------------------------------------------------
 

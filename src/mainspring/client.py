@@ -66,6 +66,8 @@ class Client:
         self._opening: asyncio.Task[None] | None = None
         self._measured_at = 0
         self._waking: asyncio.Task[None] | None = None
+        self.time_moved: set[Callable[[], object]] = set()
+        """Called where a test has moved the time."""
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -181,6 +183,25 @@ class Client:
         await self._ready()
         return await self.snapshots.request(name, {} if input is None else input, options or {})
 
+    async def encode_input(self, name: str, input: Mapping[str, Any]) -> str:
+        """The input of a task as JSON text: checked by the task where it is known here, else by its parameters' names.
+
+        Raises `UnknownTask`, `InputError`.
+        """
+        task = self.tasks.get(name)
+        if task is not None:
+            return task.input_text(input)
+        await self._ready()
+        return await self.snapshots.encode_input(name, input)
+
+    async def put(self, job: Job) -> JobHandle[Any]:
+        """Store a job that is made already. Raises `StoreError`."""
+        await self._ready()
+        answer = await self._puts.put(Call(job))
+        if isinstance(answer, Exception):
+            raise answer
+        return self.handle(answer.row.id, answer.row.task)
+
     def _handle(self, request: Request[R], answer: Answer) -> JobHandle[R]:
         if isinstance(answer, Exception):
             raise answer
@@ -290,6 +311,8 @@ class Client:
 
     def wake_queues(self) -> None:
         """Let the workers in this loop look at their queues; see `Clients.wake_all`."""
+        for listener in list(self.time_moved):
+            listener()
         if self._life is not None:
             self._waking = asyncio.create_task(self._wake_queues(), name="mainspring-wake")
 

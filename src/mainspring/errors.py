@@ -11,7 +11,9 @@ the data of its message as attributes, so that a program need not parse text.
     │   └── PayloadTooLarge         an input or a result is over the limit
     ├── OutputError                 a handler returned what its task does not promise
     ├── JobNotFound
-    ├── IllegalTransition           the job is in a state in which this cannot be done
+    ├── ScheduleNotFound
+    ├── ScheduleExists              the name is taken
+    ├── IllegalTransition           the job or schedule is in a state in which this cannot be done
     ├── LeaseLost                   a run has lost its job: another worker may have it
     ├── ResultError                 the job ended without a result
     │   ├── JobFailed               failed or dead
@@ -94,14 +96,30 @@ class JobNotFound(MainspringError):
         super().__init__(f"no job has the id {id!r}: it never existed, or its retention is over.")
 
 
-class IllegalTransition(MainspringError):
-    """The job is in a state in which this cannot be done."""
+class ScheduleNotFound(MainspringError):
+    """No schedule has this name."""
 
-    def __init__(self, action: str, id: str, state: str, allowed: str) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"no schedule is named {name!r}. `mainspring schedules list` shows those that there are.")
+
+
+class ScheduleExists(MainspringError):
+    """A schedule of this name exists already."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"a schedule named {name!r} exists already. Update it, delete it, or choose another name.")
+
+
+class IllegalTransition(MainspringError):
+    """The job, or the schedule, is in a state in which this cannot be done."""
+
+    def __init__(self, action: str, id: str, state: str, allowed: str, what: str = "job") -> None:
         self.action = action
         self.id = id
         self.state = state
-        super().__init__(f"cannot {action} job {id}: it is {state}. Expected: {allowed}.")
+        super().__init__(f"cannot {action} {what} {id}: it is {state}. Expected: {allowed}.")
 
 
 class LeaseLost(MainspringError):

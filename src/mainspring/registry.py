@@ -1,14 +1,16 @@
-"""The registry: the tasks of one app, and the decorator that defines them."""
+"""The registry: the tasks and the declared schedules of one app, and the decorators that make them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast, overload
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, Unpack, cast, overload
 
 from mainspring.core.handle import Caller
 from mainspring.core.options import TaskOptions
 from mainspring.core.task import Task
-from mainspring.errors import DefinitionError
+from mainspring.core.ticks import new_schedule
+from mainspring.errors import DefinitionError, InputError
+from mainspring.triggers.reconcile import Declared
 from mainspring.worker.context import Context
 
 P = ParamSpec("P")
@@ -62,3 +64,52 @@ class Define:
             )
         self._tasks[task.name] = task
         return task
+
+
+class OnClock:
+    """The decorators `app.cron` and `app.every`, once they know when: they take a function, or a task."""
+
+    def __init__(self, define: Define, declared: dict[str, Declared], given: ByCode) -> None:
+        self._define = define
+        self._declared = declared
+        self._given = given
+
+    @overload
+    def __call__(self, function: Task[P, R], /) -> Task[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> Task[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+    def __call__(self, function: Any, /) -> Task[Any, Any]:
+        """Declare the schedule; answers the task, which is made of a function that is none yet.
+
+        Raises `DefinitionError` for anything that cannot work, and for a name that is taken.
+        """
+        task: Task[Any, Any] = function if isinstance(function, Task) else self._define(function)
+        name = self._given.name or task.name
+        try:
+            text = task.input_text(self._given.input)
+        except InputError as e:
+            raise DefinitionError(f"schedule {name!r}: {e} Give the arguments: input={{...}}.") from e
+        new_schedule(name, task.name, text, self._given.options, 0)  # what is wrong with it is to show here
+        if name in self._declared:
+            raise DefinitionError(f"a schedule named {name!r} is declared already. Give another one a name: name=...")
+        self._declared[name] = Declared(name=name, task=task.name, input=text, options=self._given.options)
+        return task
+
+
+class ByCode(NamedTuple):
+    """What a decorator says of a schedule."""
+
+    name: str | None
+    input: Mapping[str, Any]
+    options: dict[str, Any]

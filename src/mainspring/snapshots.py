@@ -53,6 +53,13 @@ class Snapshots:
             )
         return request
 
+    async def encode_input(self, name: str, input: Mapping[str, Any]) -> str:
+        """The input of a task that only workers know, as JSON text. Raises `UnknownTask`, `InputError`."""
+        snapshot = await self.read(name)
+        if snapshot is None:
+            raise UnknownTask(name, await self.names())
+        return _check_input(name, input, snapshot)
+
     async def policy(self, name: str) -> Policy:
         """The policy of a task as far as others must know it; the default where nobody has told."""
         snapshot = await self.read(name) or {}

@@ -94,7 +94,7 @@ class Life(RuleBasedStateMachine):
         self.world.read(key)
 
     @precondition(lambda self: self.world.hands)
-    @rule(hand=numbers, action=st.sampled_from(["cancel", "rerun", "pause", "lapse"]))
+    @rule(hand=numbers, action=st.sampled_from(["cancel", "rerun", "reset", "pause", "lapse"]))
     def act(self, hand: int, action: str) -> None:
         self.world.act(hand, action)
 

@@ -178,6 +178,8 @@ class World:
             return states.cancel(row, self.now, POLICY), name
         if action == "rerun" and row.state is not State.PAUSED and full is not None:
             return states.rerun(row.evolve(input=full.input), self.now, new_id()), "rerun"
+        if action == "reset" and row.state is State.WAITING:
+            return states.reset(row), "reset"
         if action == "pause" and row.state is State.WAITING:
             return states.pause(row), "pause"
         if action == "pause" and row.state is State.PAUSED:

@@ -77,8 +77,7 @@ class MongoReplicaSet:
         if self._client is None:
             # It is told of an election by the members, a moment late: what it sends to a frozen primary until then is
             # never answered.
-            patience = {"socketTimeoutMS": 2_000, "connectTimeoutMS": 2_000, "heartbeatFrequencyMS": 500}
-            self._client = client(self.url, serverMonitoringMode="stream", **patience)
+            self._client = client(self.url, serverMonitoringMode="stream", socketTimeoutMS=2_000)
         return self._client
 
     @property

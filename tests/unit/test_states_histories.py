@@ -112,7 +112,7 @@ class Walk:
         if self.job.state is State.RUNNING and self.random.random() < 0.6:
             self.random.choice((self.settle, self.settle, self.release, self.lapse, self.doom, self.renew))()
         else:
-            self.random.choice((self.claim, self.claim, self.ask, self.cancel, self.rerun, self.pause))()
+            self.random.choice((self.claim, self.claim, self.ask, self.cancel, self.rerun, self.reset, self.pause))()
 
     def claim(self) -> None:
         before = self.job
@@ -163,6 +163,10 @@ class Walk:
         if self.job.state is not State.PAUSED:
             after = states.rerun(self.job, self.now, new_id())
             self.take((self.job.state, "rerun", after.state), after)
+
+    def reset(self) -> None:
+        if self.job.state is State.WAITING:
+            self.take((self.job.state, "reset", State.WAITING), states.reset(self.job))
 
     def pause(self) -> None:
         if self.job.state is State.WAITING:

@@ -1,4 +1,4 @@
-"""Operating what is stored: jobs, dead letters, queues. The command line and the web call nothing else.
+"""Operating what is stored: jobs, dead letters, queues, schedules. The command line and the web call nothing else.
 
 No policy lives here: what a job becomes is decided in `core.states`, and saved by swap.
 """
@@ -7,6 +7,20 @@ from mainspring.admin.dead_letters import DeadLetters
 from mainspring.admin.jobs import Jobs
 from mainspring.admin.queue_stats import QueueStats
 from mainspring.admin.queues import Queues
+from mainspring.admin.schedule_list import SchedulePage
+from mainspring.admin.schedule_view import Execution, ScheduleInfo
+from mainspring.admin.schedules import Schedules
 from mainspring.admin.selection import JobFilters, JobPage
 
-__all__ = ["DeadLetters", "JobFilters", "JobPage", "Jobs", "QueueStats", "Queues"]
+__all__ = [
+    "DeadLetters",
+    "Execution",
+    "JobFilters",
+    "JobPage",
+    "Jobs",
+    "QueueStats",
+    "Queues",
+    "ScheduleInfo",
+    "SchedulePage",
+    "Schedules",
+]

@@ -45,6 +45,7 @@ EDGES: frozenset[tuple[State, str, State]] = frozenset(
         (P, "merge", P),
         (R, "merge", R),
         (W, "rerun", W),
+        (W, "reset", W),
         (R, "rerun", R),
     }
     | {(ended, action, W) for ended in TERMINAL for action in ("revive", "rerun")}
@@ -399,6 +400,13 @@ def rerun(job: Job, now: int, ask_id: str) -> Job:
         state=W, due_at=now, scheduled_at=now, attempts=0, failed_at=None, start_by=None, first_asked_at=None
     )
     return fresh.evolve(**_NEW_LIFE) if job.state in TERMINAL else fresh
+
+
+def reset(job: Job) -> Job:
+    """Give a job that waits all its attempts again; it stays due when it was. Raises `IllegalTransition` for others."""
+    if job.state is not W:
+        raise IllegalTransition("reset", job.id, job.state.value, "waiting for a retry")
+    return job.evolve(attempts=0, failed_at=None)
 
 
 def pause(job: Job) -> Job:

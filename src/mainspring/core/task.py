@@ -88,9 +88,13 @@ class Task(Generic[P, R]):
 
     def request(self, input: Mapping[str, Any]) -> Request[R]:
         """A call with its arguments as an object, as callers by name give it. Raises `InputError`."""
-        if not isinstance(input, Mapping) or not all(isinstance(name, str) for name in input):
-            raise InputError(f"bad input of task {self.name!r}: {input!r}. Expected an object, arguments by name.")
+        _check_object(input, self.name)
         return self._request((), dict(input))
+
+    def input_text(self, input: Mapping[str, Any]) -> str:
+        """The arguments, given as an object, as JSON text. Raises `InputError`."""
+        _check_object(input, self.name)
+        return self._inputs.encode((), dict(input))[1]
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request[R]:
         values, text = self._encode(args, kwargs)
@@ -202,6 +206,11 @@ class Call(Generic[P, R]):
     def job(self, *args: P.args, **kwargs: P.kwargs) -> Request[R]:
         """As `task.job`, with these options."""
         return self._task.job(*args, **kwargs).with_options(self._options)
+
+
+def _check_object(input: object, task: str) -> None:
+    if not isinstance(input, Mapping) or not all(isinstance(name, str) for name in input):
+        raise InputError(f"bad input of task {task!r}: {input!r}. Expected an object, arguments by name.")
 
 
 def _key_name(rule: Rule, task: str) -> str:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mainspring.core.duration import UNITS
 from mainspring.core.ids import new_id
 from mainspring.core.job import LIVE, Job, State
-from mainspring.core.schedule import Missed, Schedule
-from mainspring.core.trigger import Every, latest
+from mainspring.core.schedule import LIFE, WHEN, Missed, Schedule
+from mainspring.core.schedule_options import TIMING, check_schedule, schedule_fields
+from mainspring.core.trigger import Every, Ticks, latest
 
 ON_TIME = UNITS["m"]
-"""ms by which a tick may be late and still run under catch_up="skip": a worker that was busy is not one that was down."""
+"""ms by which a tick may be late and still run under catch_up="skip": a busy worker is not one that was down."""
 RECHECK = 10_000
 """ms after which a schedule that waits for the end of a run looks again. Whoever ends the run looks at once."""
 LONGEST_QUEUE = 100
@@ -72,9 +73,8 @@ def due_at(schedule: Schedule, now: int) -> int | None:
     """When to look at it again."""
     if asleep(schedule):
         return None
-    waits = bool(schedule.backlog) or (schedule.fixed_delay and schedule.next is None and bool(schedule.live))
     times = [schedule.next] if schedule.next is not None else []
-    return min([*times, now + RECHECK] if waits else times, default=None)
+    return min([*times, now + RECHECK] if schedule.waits else times, default=None)
 
 
 def _goes_on(row: Job | None) -> bool:
@@ -85,17 +85,16 @@ def _count_from_end(schedule: Schedule, ended: list[Job | None], now: int) -> Sc
     """The next tick of an interval that is counted from the end of a run, once that has ended."""
     if not schedule.fixed_delay or schedule.next is not None or schedule.live or schedule.every is None:
         return schedule
-    if not schedule.recurring and schedule.fired:
-        return schedule
     times = [row.finished_at for row in ended if row is not None and row.finished_at is not None]
     return schedule.evolve(next=max(times, default=now) + schedule.every)
 
 
 def _arrive(schedule: Schedule, first: int, now: int) -> Schedule:
     """Deal with the ticks from `first` to `now`: into the backlog, or counted as missed or skipped."""
-    found = latest(schedule.trigger, first, now, schedule.catch_up_max if schedule.catch_up == "all" else 1)
     if schedule.fixed_delay:
-        found = found._replace(count=1, exact=True, newest=[first])
+        found = Ticks(count=1, exact=True, newest=[first])
+    else:
+        found = latest(schedule.trigger, first, now, schedule.catch_up_max if schedule.catch_up == "all" else 1)
     chosen = _caught_up(schedule, found.newest, now)
     missed = found.count - len(chosen)
     if missed:
@@ -134,10 +133,8 @@ def _queue(schedule: Schedule, ticks: list[int]) -> Schedule:
 
 def _release(schedule: Schedule) -> tuple[Schedule, tuple[int, ...]]:
     """Take what may run now out of the backlog: all of it, or the first where runs come one after another."""
-    if schedule.overlap == "allow":
-        ticks = schedule.backlog
-    else:
-        ticks = () if schedule.live else schedule.backlog[:1]
+    one_by_one = schedule.overlap != "allow"
+    ticks = schedule.backlog if not one_by_one else schedule.backlog[: 0 if schedule.live else 1]
     return schedule.evolve(backlog=schedule.backlog[len(ticks) :], fired=schedule.fired + len(ticks)), ticks
 
 
@@ -244,13 +241,40 @@ def last_retry(job: Job | None) -> int | None:
 # -- acts --------------------------------------------------------------------------------------------------------
 
 
+def new_schedule(name: str, task: str, input: str, options: Mapping[str, Any], now: int) -> Schedule:
+    """A schedule that has not run yet. Raises `DefinitionError`, `UnknownOption`."""
+    fields = schedule_fields(options, now)
+    made = Schedule(id=new_id(), name=name, task=task, input=input, created_at=now, updated_at=now, **fields)
+    return begin(check_schedule(made), now)
+
+
+def changed(schedule: Schedule, now: int, options: Mapping[str, Any], **fields: Any) -> Schedule:
+    """`schedule` with other options, and other `fields`. Where its times are others, its next tick is counted anew.
+
+    Raises `DefinitionError`, `UnknownOption`.
+    """
+    made = schedule.evolve(**schedule_fields(options, now), **fields, updated_at=now)
+    check_schedule(made)
+    return made if not any(name in options for name in TIMING) else begin(made, now)
+
+
+def redeclared(schedule: Schedule, declared: Schedule, now: int) -> Schedule:
+    """A stored schedule as the code declares it now, with its own life and history."""
+    made = declared.evolve(**{name: getattr(schedule, name) for name in LIFE}, updated_at=now)
+    if made.every is not None and made.every == schedule.every:
+        made = made.evolve(start=schedule.start)
+    return made if _times(made) == _times(schedule) and made.next is not None else begin(made, now)
+
+
+def _times(schedule: Schedule) -> tuple[object, ...]:
+    return tuple(getattr(schedule, name) for name in WHEN)
+
+
 def begin(schedule: Schedule, now: int) -> Schedule:
     """A schedule that is new, resumed or changed: its next tick from `now` on."""
     if schedule.at is not None:
         done = schedule.last_tick is not None and schedule.last_tick >= schedule.at
         return schedule.evolve(next=None if done else schedule.at)
-    if not schedule.recurring and schedule.fired:
-        return schedule.evolve(next=None)
     trigger = schedule.trigger
     if isinstance(trigger, Every) and schedule.fixed_delay and schedule.fired:
         # Counted from the end of a run that goes on; else from now.
@@ -269,4 +293,5 @@ def pause(schedule: Schedule, reason: str) -> Schedule:
 def resume(schedule: Schedule, now: int) -> Schedule:
     """It goes on with its first tick from now; nothing of the pause is made up for, but for a single run whose time
     has come meanwhile."""
-    return begin(schedule.evolve(paused=False, pause_reason=""), now)
+    awake = schedule.evolve(paused=False, pause_reason="")
+    return awake if not schedule.recurring and schedule.next is None else begin(awake, now)

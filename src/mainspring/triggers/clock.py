@@ -55,17 +55,9 @@ class Firing:
         for made in plans.values():
             if made is None or not made.ticks:
                 continue
-            placing = await self._placing(made.schedule.task)
+            placing = await placing_of(self._client, made.schedule.task)
             jobs += [job_of(made.schedule, str(tick), tick, now, placing) for tick in made.ticks]
         return jobs
-
-    async def _placing(self, task: str) -> Placing:
-        known = self._client.tasks.get(task)
-        if known is not None:
-            return Placing(known.queue, known.priority, known.expires)
-        told = await self._client.snapshots.read(task)
-        # A task that nobody knows: its job waits for a worker that does.
-        return Placing() if told is None else Placing(told["queue"], told["priority"], told.get("expires"))
 
     async def _advance(self, records: Sequence[Record], plans: Mapping[str, Plan | None], now: int) -> None:
         new = [_advanced(record, plans.get(record.name), now) for record in records]
@@ -77,6 +69,16 @@ class Firing:
         ]
         _tell(won, records)
         await forget(self._store, [made.schedule.job_id(entry) for made in won for entry in made.dropped])
+
+
+async def placing_of(client: Client, task: str) -> Placing:
+    """Where the jobs of a task go, as it says itself or as workers have told of it."""
+    known = client.tasks.get(task)
+    if known is not None:
+        return Placing(known.queue, known.priority, known.expires)
+    told = await client.snapshots.read(task)
+    # A task that nobody knows: its job waits for a worker that does.
+    return Placing() if told is None else Placing(told["queue"], told["priority"], told.get("expires"))
 
 
 async def rows_of(store: Store, ids: Sequence[str]) -> dict[str, Job | None]:
@@ -125,10 +127,11 @@ def _tell(won: Sequence[Plan], records: Sequence[Record]) -> None:
         schedule, old = made.schedule, before[made.schedule.name]
         if made.ticks:
             emit("schedule.fired", schedule=schedule.name, task=schedule.task, jobs=len(made.ticks))
-        if schedule.missed > old.get("missed", 0):
-            emit("schedule.missed", logging.WARNING, schedule=schedule.name, runs=schedule.missed - old.get("missed", 0))
-        if schedule.skipped > old.get("skipped", 0):
-            emit("schedule.skipped", schedule=schedule.name, runs=schedule.skipped - old.get("skipped", 0))
+        missed, skipped = (getattr(schedule, name) - old.get(name, 0) for name in ("missed", "skipped"))
+        if missed > 0:
+            emit("schedule.missed", logging.WARNING, schedule=schedule.name, runs=missed)
+        if skipped > 0:
+            emit("schedule.skipped", schedule=schedule.name, runs=skipped)
 
 
 def _batches(jobs: Sequence[Job]) -> list[list[Job]]:

@@ -33,6 +33,7 @@ from mainspring.core.outcome import (
     Steer,
     Success,
 )
+from mainspring.core.schedule import ORIGIN
 from mainspring.errors import InputError, MainspringError, OutputError, PayloadTooLarge
 from mainspring.events import emit
 from mainspring.worker.completion import Completions
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 TEXT_LIMIT = 2_000
 TRACEBACK_LIMIT = 4_000
+SUPERSEDED = "its schedule does not ask for it any more"
 ASK_AGAIN = 1.0
 """Seconds between two cancellations of a coroutine that swallowed the first."""
 _AS_IT_IS = nullcontext()
@@ -87,6 +89,8 @@ class Executor:
         What `states.begin` has to say is saved first; it is rarely anything."""
         if hold.job.claims > 1 and await self.completions.ended_before(hold):
             return False
+        if hold.job.claims == 1 and not await self._worker.ticker.stands(hold.job):
+            hold.job = hold.job.evolve(cancelling=SUPERSEDED)
         job, now, policy = hold.job, self._worker.clock.now(), hold.task.policy
         if states.begin(job, now, policy) is job:
             return True
@@ -287,7 +291,7 @@ def unsuccessful(result: str) -> str | None:
 
 
 def _of_schedule(job: Job) -> bool:
-    return job.origin.startswith("schedule:")
+    return job.origin.startswith(ORIGIN)
 
 
 def _name(kind: type[BaseException]) -> str:

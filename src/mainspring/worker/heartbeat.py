@@ -136,6 +136,7 @@ class Heartbeat:
                 continue
             if woken:
                 self._cancels = True
+                self._worker.call_soon(self._worker.ticker.nudge)  # or a schedule has changed
                 assert self._nudge is not None
                 self._nudge.set()
 

@@ -22,6 +22,7 @@ from mainspring.events import emit
 from mainspring.gates import Gates
 from mainspring.snapshots import Snapshots
 from mainspring.stores.base import Store
+from mainspring.triggers.reconcile import Reconciler
 from mainspring.worker.executor import Executor
 from mainspring.worker.heartbeat import Heartbeat
 from mainspring.worker.hold import Desk, Hold
@@ -29,6 +30,7 @@ from mainspring.worker.janitor import Janitor
 from mainspring.worker.pump import Pump
 from mainspring.worker.settings import WorkerSettings
 from mainspring.worker.settler import Settler
+from mainspring.worker.ticker import Ticker
 
 if TYPE_CHECKING:
     from mainspring.app import Mainspring
@@ -88,6 +90,7 @@ class Worker:
         self.executor = Executor(self)
         self.pump = Pump(self)
         self.janitor = Janitor(self)
+        self.ticker = Ticker(self)
         self.processed = 0
         self.failed = 0
         self.exit_code = 0
@@ -137,10 +140,16 @@ class Worker:
         self.store = self.client.store
         self.gates = Gates(self.store, self.clock)
         await self.client.publish_tasks(list(self.tasks.values()))
+        self._shown_at = self.clock.now()
+        # First it says which schedules it declares, so that nobody retires them.
+        await self._show(self.store, self._shown_at, first=True)
+        await Reconciler(self.store, self.clock, self.app.declared).run()
+        self.client.time_moved.add(self.ticker.nudge)
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as services:
             self._pumping = services.create_task(self.pump.run(), name="mainspring-pump")
+            services.create_task(self.ticker.run(), name="mainspring-ticker")
             services.create_task(self.janitor.run(), name="mainspring-janitor")
 
     def _served(self, main: asyncio.Task[None]) -> None:
@@ -231,6 +240,8 @@ class Worker:
             await self._within(AFTER_CANCEL, asyncio.wait([self._pumping]), hurried=False)
         main.cancel()
         await asyncio.gather(main, return_exceptions=True)
+        self.client.time_moved.discard(self.ticker.nudge)
+        await self.ticker.close()
         await self.pump.close()
 
     async def _end_runs(self, grace: int) -> None:
@@ -309,6 +320,7 @@ class Worker:
             emit("job.dead", logging.ERROR, job_id=row.id, task=row.task, reason=row.reason)
         if row.state is State.WAITING:
             self.pump.nudge()
+        self.ticker.ended(row)
 
     def stuck(self, hold: Hold) -> None:
         """A handler did not end within `grace` of being asked to."""
@@ -326,10 +338,10 @@ class Worker:
         now = await store.time()
         self.clock.adjust(asked, self.clock.monotonic(), now)
         if now - self._shown_at >= SHOWN_FOR // 4 and self._status != "stopping":
-            first, self._shown_at = not self._shown_at, now
-            await self._show(store, now, first)
+            self._shown_at = now
+            await self._show(store, now)
 
-    async def _show(self, store: Store, now: int, first: bool) -> None:
+    async def _show(self, store: Store, now: int, first: bool = False) -> None:
         old = await store.read(WORKER, self.id)
         if old is None and not first:
             # A store that lost its data has lost the tasks too, and others enqueue by their names.
@@ -345,6 +357,7 @@ class Worker:
             "loop_lag": stats.loop_lag,
             "queues": self.queues,
             "tasks": sorted(self.tasks),
+            "schedules": sorted(self.app.declared),
             "concurrency": self.settings.concurrency,
         }
         await store.write([old.evolve(written_at=now, expires_at=now + SHOWN_FOR, value=value)])

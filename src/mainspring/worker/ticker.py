@@ -1,0 +1,136 @@
+"""The ticker: a worker's clock. It sleeps until the first schedule is due, and fires what is.
+
+A worker that is not on duty (`triggers.duty`) only looks whether what was due has been fired.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING
+
+from mainspring.core.job import TERMINAL, Job
+from mainspring.core.records import SCHEDULE, Record
+from mainspring.core.schedule import ORIGIN, Schedule, decode_schedule
+from mainspring.core.ticks import stands
+from mainspring.errors import DefinitionError, StoreError
+from mainspring.events import emit
+from mainspring.stores.base import BATCH_ROWS
+from mainspring.triggers.clock import Firing
+from mainspring.triggers.duty import PATIENCE, Duty, wake_on_duty
+from mainspring.triggers.reconcile import retire_orphans
+
+if TYPE_CHECKING:
+    from mainspring.worker.worker import Worker
+
+LONGEST_BACK_OFF = 5.0
+
+
+class Ticker:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._nudge = asyncio.Event()
+        self._follows: dict[str, bool] = {}
+        """Of the schedules whose runs have begun here: whether the end of a run may make them due."""
+        self._following: set[asyncio.Task[None]] = set()
+        self._firing: Firing
+        self._duty: Duty
+
+    def nudge(self) -> None:
+        """Look again now."""
+        self._nudge.set()
+
+    async def run(self) -> None:
+        """Fire until cancelled."""
+        self._firing = Firing(self._worker.client)
+        self._duty = Duty(self._worker.store, self._worker.clock, self._worker.id)
+        back_off, begun = 0.0, False
+        while True:
+            try:
+                if not begun:
+                    begun = await self._duty.take(None) or True
+                delay, back_off = await self._round(), 0.0
+            except StoreError as error:
+                emit("clock.failed", logging.WARNING, worker=self._worker.id, error=str(error))
+                back_off = min(back_off * 2 or 0.1, LONGEST_BACK_OFF)
+                delay = back_off * random.uniform(0.5, 1.0)
+            await self._sleep(delay)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._nudge.wait()
+        except TimeoutError:
+            pass
+        self._nudge.clear()
+
+    async def _round(self) -> float:
+        """Fire what is due, if that is ours to do. Answers how many seconds to sleep."""
+        now, poll = self._worker.clock.now(), self._worker.settings.poll_ms
+        records = await self._worker.store.scan(SCHEDULE, due=now + poll, limit=BATCH_ROWS)
+        due = [record for record in records if record.due_at is not None and record.due_at <= now]
+        if not due:
+            return self._until(records, now, poll)
+        if not await self._duty.take(due[0]):
+            return PATIENCE
+        orphans = await retire_orphans(self._worker.store, self._worker.clock, due, self._worker.app.declared)
+        await self._firing.fire([record for record in due if record.name not in orphans])
+        return 0.0
+
+    def _until(self, records: list[Record], now: int, poll: int) -> float:
+        delays = [record.due_at - now for record in records if record.due_at is not None]
+        patience = 0.0 if self._duty.mine else PATIENCE
+        return min(min(delays, default=poll) / 1000 + patience, poll / 1000)
+
+    # -- runs of schedules -----------------------------------------------------------------------------------------
+
+    async def stands(self, job: Job) -> bool:
+        """Whether a job is one that its schedule asked for, if any did; see `core.ticks.stands`."""
+        if not job.origin.startswith(ORIGIN):
+            return True
+        try:
+            schedule = await self._read(job)
+        except StoreError:
+            return True  # in doubt it runs: that is what a tick is for
+        if schedule is not None:
+            self._follows[schedule.name] = schedule.follows_runs
+        return stands(schedule, job)
+
+    def ended(self, job: Job) -> None:
+        """A run has ended here. Where a schedule waits for that, it has its turn now."""
+        if not job.origin.startswith(ORIGIN) or job.state not in TERMINAL:
+            return
+        name = job.origin.removeprefix(ORIGIN)
+        if self._follows.pop(name, True):
+            task = self._worker.loop.create_task(self._follow(name), name="mainspring-follow")
+            self._following.add(task)
+            task.add_done_callback(self._following.discard)
+
+    async def _follow(self, name: str) -> None:
+        try:
+            record = await self._worker.store.read(SCHEDULE, name)
+            if record is None or not decode_schedule(record.value).waits:
+                return
+            await self._firing.fire([record])
+            self.nudge()
+            await wake_on_duty(self._worker.store)
+        except (StoreError, DefinitionError) as error:
+            emit("clock.failed", logging.DEBUG, worker=self._worker.id, error=str(error))
+
+    async def _read(self, job: Job) -> Schedule | None:
+        record = await self._worker.store.read(SCHEDULE, job.origin.removeprefix(ORIGIN))
+        try:
+            return None if record is None else decode_schedule(record.value)
+        except DefinitionError:
+            return None
+
+    async def close(self) -> None:
+        """Let another worker be on duty at once."""
+        for task in list(self._following):
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
+        try:
+            await self._duty.hand_over()
+        except (StoreError, AttributeError) as error:
+            emit("clock.failed", logging.DEBUG, worker=self._worker.id, error=str(error))
