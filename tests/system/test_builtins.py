@@ -255,6 +255,28 @@ async def test_more_than_a_batch(app: Mainspring, clock: FakeClock) -> None:
     assert '"removed":250' in progress
 
 
+async def test_it_reads_no_further_than_it_must(
+    app: Mainspring, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old jobs come first; of the young ones behind them a page is enough."""
+    await app.enqueue_many([app.tasks["work"].job(n) for n in range(20)])
+    await app.jobs.cancel(task="work")
+    await clock.advance("31d")
+    await app.enqueue_many([app.tasks["work"].job(n) for n in range(60)])
+    await app.jobs.cancel(task="work")
+    monkeypatch.setattr(cleanup_logs, "BATCH", 10)
+    read: list[int] = []
+    erase = cleanup_logs._erase
+
+    async def counted(store: Store, found: list[Job]) -> list[Job]:
+        read.append(len(found))
+        return await erase(store, found)
+
+    monkeypatch.setattr(cleanup_logs, "_erase", counted)
+    assert (await run(app, "cleanup-logs"))["total_removed"] == 20
+    assert read == [10, 10]
+
+
 async def test_its_own_job_stays(app: Mainspring, clock: FakeClock) -> None:
     first = await app.enqueue("cleanup-logs", {"older_than": 0})
     async with app.worker(tasks=["cleanup-logs"]):

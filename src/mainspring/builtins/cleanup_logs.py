@@ -58,12 +58,11 @@ async def cleanup_logs(ctx: Context, older_than: Age = 30, dry_run: bool = False
     client = ctx.client
     now = client.clock.now()
     cutoff = max(0, now - age_ms(older_than))
-    # What ended before the cutoff was made before it; the rest need not be read.
-    query = Query(states=(*ENDED, State.DEAD) if dead else ENDED, created_before=cutoff, oldest_first=True, limit=BATCH)
-    removed = Counter[str]({state.value: 0 for state in query.states})
-    to_see = sum(row.jobs for row in await client.store.count(query.evolve(created_before=None)))
+    states = (*ENDED, State.DEAD) if dead else ENDED
+    removed = Counter[str]({state.value: 0 for state in states})
+    to_see = sum(row.jobs for row in await client.store.count(Query(states=states)))
     seen = 0
-    async for jobs in _pages(client.store, query):
+    async for jobs in _pages(client.store, Query(states=states, oldest_first=True, limit=BATCH), cutoff):
         old = [job for job in jobs if _over(job, cutoff, now) and job.id != ctx.job_id]
         begun = client.clock.monotonic()
         removed.update(job.state.value for job in (old if dry_run else await _erase(client.store, old)))
@@ -80,9 +79,17 @@ async def cleanup_logs(ctx: Context, older_than: Age = 30, dry_run: bool = False
     }
 
 
-async def _pages(store: Store, query: Query) -> AsyncIterator[list[Job]]:
+async def _pages(store: Store, query: Query, cutoff: int) -> AsyncIterator[list[Job]]:
+    """The jobs in the order of their insertion, until all were made after the cutoff: none that follows ended before.
+
+    One that was inserted long after it was made is left to the next round. To ask the store for those made before the
+    cutoff would have it look through all that came after: 0.9 s for 20,000 jobs on Redis and 0.1 s for 100,000 on
+    SQLite, where a page without that took 9 ms (local servers).
+    """
     while True:
         page = await store.find(query)
+        if all(job.created_at >= cutoff for job in page.jobs):
+            return
         yield page.jobs
         if page.cursor is None:
             return
@@ -93,8 +100,10 @@ def _over(job: Job, cutoff: int, now: int) -> bool:
     """Whether the job may go."""
     if job.finished_at is None or job.finished_at >= cutoff or job.origin.startswith(SCHEDULED):
         return False
-    if job.expires_at is None:
-        return False  # kept until somebody says otherwise
+    if job.expires_at is None or job.expires_at == 0:
+        # Kept until somebody says otherwise; or erased by another, which MongoDB does in two steps: not to be counted
+        # again (158 of 150 were, by two at once).
+        return False
     return job.rule != "once" or job.expires_at <= now
 
 
