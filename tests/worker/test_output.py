@@ -10,6 +10,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -102,8 +103,8 @@ async def test_what_a_schedule_asks_for_is_always_captured(app: Mainspring) -> N
         print("tick")
 
     async with app.worker():
-        job = await app.enqueue(tick.job().evolve(origin="schedule:nightly"))
-        assert await log_of(app, job) == [("info", "tick")]
+        await app.schedules.create("nightly", tick, cron="0 0 1 1 *")
+        assert await log_of(app, await app.schedules.run("nightly")) == [("info", "tick")]
         other = await app.enqueue(tick.job().evolve(origin="scheduled-by-hand"))
         assert await log_of(app, other) == []
 
@@ -370,6 +371,45 @@ def test_a_line_without_end_is_cut_and_eats_no_memory() -> None:
     assert peak < 200_000
     [text] = heard.texts
     assert 8 * 1024 < len(text) < 10_000  # the log cuts it, and shows that it did
+
+
+def test_of_a_huge_piece_of_a_line_only_what_is_shown_is_kept() -> None:
+    heard = Heard()
+    capture = Capture(heard, 10)
+    with capture:
+        capture.printed("info", "x" * 1_000_000)
+    [text] = heard.texts
+    assert 8 * 1024 < len(text) < 10_000
+
+
+def test_after_its_end_nothing_is_heard() -> None:
+    heard = Heard()
+    with Capture(heard, 10):
+        context = copy_context()
+        print("within")
+    with Capture(Heard(), 10):  # for the hooks
+        context.run(print, "after")
+        context.run(LOG.warning, "after")
+    assert heard.texts == ["within"]
+
+
+def test_a_wrapper_of_a_stand_in_is_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Coloured:
+        def __init__(self, stream: Any) -> None:
+            self.stream = stream
+
+        def write(self, text: str) -> int:
+            written: int = self.stream.write(text)
+            return written
+
+    first, second = Heard(), Heard()
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with Capture(first, 10):
+        monkeypatch.setattr(sys, "stdout", Coloured(sys.stdout))
+        with Capture(second, 10):
+            print("one")
+        print("two")
+    assert (first.texts, second.texts) == (["two"], ["one"])
 
 
 def test_of_a_huge_text_only_the_last_lines_are_looked_at() -> None:

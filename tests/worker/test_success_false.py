@@ -29,7 +29,8 @@ class Report:
 
 
 async def tick(app: Mainspring, task: Any) -> JobHandle[Any]:
-    return await app.enqueue(task.job().evolve(origin="schedule:nightly"))
+    await app.schedules.create("nightly", task, cron="0 0 1 1 *")
+    return await app.schedules.run("nightly")
 
 
 async def failed(job: JobHandle[Any]) -> Job:
@@ -77,6 +78,7 @@ async def test_models_and_dataclasses(app: Mainspring) -> None:
             error = (await failed(await tick(app, task))).error
             assert error is not None
             assert error.message == message
+            await app.schedules.delete("nightly")
 
 
 async def test_other_runs_may_return_what_they_like(app: Mainspring) -> None:
