@@ -69,6 +69,8 @@ GAP_CASES: list[Any] = [
     ("30 2,3 * * *", NEW_YORK, "2030-03-10", "03-10T07:00 03-10T07:30", "03-10T07:30 03-11T06:30"),
     ("0 2,3 * * *", NEW_YORK, "2030-03-10", "03-10T07:00 03-11T06:00", "03-10T07:00 03-11T06:00"),
     ("30 2 10 3 *", NEW_YORK, "2030-03-10", "2030-03-10T07:00 2031-03-10T06:30", "2031-03-10T06:30 2032-03-10T07:30"),
+    ("30 2 10 3 *", NEW_YORK, "2029-06-01", "2030-03-10T07:00 2031-03-10T06:30", "2031-03-10T06:30"),
+    ("30 2 * * *", NEW_YORK, "2030-03-10T01:59:59.999", "03-10T07:00 03-11T06:30", "03-11T06:30"),
     ("30 */2 * * *", NEW_YORK, "2030-03-10", "03-10T05:30 03-10T08:30", "03-10T05:30 03-10T08:30"),
     ("30 * * * *", NEW_YORK, "2030-03-10", "03-10T05:30 03-10T06:30 03-10T07:30", "03-10T05:30 03-10T06:30"),
     ("* * * * *", NEW_YORK, "2030-03-10T01:59", "03-10T06:59 03-10T07:00", "03-10T06:59 03-10T07:00"),
@@ -95,6 +97,8 @@ def test_a_time_that_does_not_exist(expression: str, zone: str, day: str, run_af
 OVERLAP_CASES: list[Any] = [
     ("30 1 * * *", NEW_YORK, "2030-11-03", "11-03T05:30 11-04T06:30", "11-03T06:30 11-04T06:30"),
     ("0,59 1 * * *", NEW_YORK, "2030-11-03", "11-03T05:00 11-03T05:59 11-04T06:00", "11-03T06:00 11-03T06:59"),
+    ("0 2 * * *", NEW_YORK, "2030-11-03", "11-03T07:00 11-04T07:00", "11-03T07:00 11-04T07:00"),
+    ("30 1 3 11 *", NEW_YORK, "2029-12-01", "2030-11-03T05:30 2031-11-03T06:30", "2030-11-03T06:30 2031-11-03T06:30"),
     ("30 1-2 * * *", NEW_YORK, "2030-11-03", "11-03T05:30 11-03T07:30", "11-03T06:30 11-03T07:30"),
     ("30 0-1 * * *", NEW_YORK, "2030-11-03", "11-03T04:30 11-03T05:30", "11-03T04:30 11-03T06:30"),
     ("* * 1 * * *", NEW_YORK, "2030-11-03T01:59:59", "11-03T05:59:59 11-04T06:00", "11-03T06:00 11-03T06:00:01"),
@@ -114,6 +118,8 @@ def test_a_time_that_exists_twice(expression: str, zone: str, day: str, first: s
 
 def test_both_times_of_an_overlap_and_elapsed_time() -> None:
     assert_ticks(Cron("30 1 * * *", NEW_YORK, dst_overlap="both"), "2030-11-03", "11-03T05:30 11-03T06:30 11-04T06:30")
+    yearly = Cron("30 1 3 11 *", NEW_YORK, dst_overlap="both")
+    assert_ticks(yearly, "2029-12-01", "2030-11-03T05:30 2030-11-03T06:30 2031-11-03T06:30")
     for overlap in get_args(DstOverlap):
         hourly = Cron("30 * * * *", NEW_YORK, dst_overlap=overlap)
         assert_ticks(hourly, "2030-11-03T01:00", "11-03T05:30 11-03T06:30 11-03T07:30")
@@ -124,7 +130,7 @@ def test_both_times_of_an_overlap_and_elapsed_time() -> None:
 def assert_ticks(cron: Cron, day: str, expected: str) -> None:
     """The first ticks after the start of a local day are those, in UTC and of the same year unless they name one."""
     start = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(cron.timezone))
-    now = round(start.timestamp()) * 1000 - 1
+    now = round(start.timestamp() * 1000) - 1
     for text in expected.split():
         tick = cron.next_after(now)
         assert tick is not None

@@ -280,6 +280,47 @@ def first_tick(cron: Cron, meaning: Expression, after: int) -> int | None:
     raise AssertionError
 
 
+@dataclass(frozen=True)
+class Case:
+    """A cron and an instant to look at, mostly one at which clocks change."""
+
+    zone: str
+    at: int
+    meaning: Expression
+
+
+@st.composite
+def cases(draw: st.DrawFn, meanings: st.SearchStrategy[Expression]) -> Case:
+    """Half of them are aimed: at a local time at the edges of the gap or the overlap, or in it."""
+    zone, at = draw(st.sampled_from(ZONES)), draw(st.integers(START, END))
+    at = change_after(zone, at)
+    meaning = draw(meanings)
+    if draw(st.booleans()):
+        return Case(zone, at, meaning)
+    edges = sorted((at + offset(zone, at - 61), at + offset(zone, at + 1)))
+    local = draw(st.sampled_from([*edges, sum(edges) // 2])) + draw(st.sampled_from([0, 0, -60, 60, -1, 1, HOUR]))
+    day = date(1970, 1, 1) + timedelta(days=local // DAY)
+    return Case(zone, at, draw(aimed(local % DAY, day, meaning)))
+
+
+@st.composite
+def aimed(draw: st.DrawFn, time: int, day: date, other: Expression) -> Expression:
+    """At a time of day and perhaps a day; with parts of another expression, sometimes."""
+    second = draw(single(time % 60)) if time % 60 else draw(st.sampled_from([None, draw(single(0))]))
+    exact = Times(str(time // HOUR), frozenset({time // HOUR}))
+    minute = Times(str(time // 60 % 60), frozenset({time // 60 % 60}))
+    month, number = Times(str(day.month), frozenset({day.month})), Times(str(day.day), frozenset({day.day}))
+    yearly = draw(st.booleans())
+    return Expression(
+        second,
+        draw(st.sampled_from([minute, joined([minute, other.minutes])])),
+        draw(st.sampled_from([exact, exact, joined([exact, other.hours])])),
+        of_month(number) if yearly else ANY_DAY,
+        month if yearly else ANY,
+        ANY_DAY,
+    )
+
+
 # -- properties --------------------------------------------------------------------------------------------------------
 
 
@@ -295,23 +336,15 @@ def define(meaning: Expression, zone: str, gap: DstGap, overlap: DstOverlap) -> 
 
 GAPS: st.SearchStrategy[DstGap] = st.sampled_from(("run_after", "skip"))
 OVERLAPS: st.SearchStrategy[DstOverlap] = st.sampled_from(("first", "last", "both"))
-ARGUMENTS = {
-    "zone": st.sampled_from(ZONES),
-    "at": st.integers(START, END),
-    "gap": GAPS,
-    "overlap": OVERLAPS,
-}
 
 
-def check_around_a_change(
-    meaning: Expression, zone: str, at: int, gap: DstGap, overlap: DstOverlap, around: int
-) -> None:
-    cron = define(meaning, zone, gap, overlap)
+def check_around_a_change(case: Case, gap: DstGap, overlap: DstOverlap, around: int) -> None:
+    cron = define(case.meaning, case.zone, gap, overlap)
     if cron is None:
         return
-    middle = max(change_after(zone, at), START + 2 * DAY)
+    middle = max(case.at, START + 2 * DAY)
     low, high = middle - around, middle + around
-    expected = ticks_between(cron, meaning, low, high)
+    expected = ticks_between(cron, case.meaning, low, high)
     found: list[int] = []
     now = low * 1000 - 1
     while (tick := cron.next_after(now)) is not None and tick <= high * 1000:
@@ -320,53 +353,48 @@ def check_around_a_change(
         found.append(tick // 1000)
         now = tick
     assert found == expected
-    for now in range(low, high, around // 7):
+    for now in [middle - 1, middle, middle + 1, *range(low, high, around // 7)]:
         later = [tick for tick in expected if tick > now]
         ahead = cron.next_after(now * 1000 + 999)
         assert ahead == later[0] * 1000 if later else ahead is None or ahead > high * 1000
 
 
-def check_far_ahead(meaning: Expression, zone: str, at: int, gap: DstGap, overlap: DstOverlap, shift: int) -> None:
-    cron = define(meaning, zone, gap, overlap)
+def check_far_ahead(case: Case, gap: DstGap, overlap: DstOverlap, back: int) -> None:
+    cron = define(case.meaning, case.zone, gap, overlap)
     if cron is None:
         return
-    after = change_after(zone, at) + shift
-    expected = first_tick(cron, meaning, max(after, -1))
+    after = case.at - back
+    expected = first_tick(cron, case.meaning, max(after, -1))
     found = cron.next_after(after * 1000)
     assert found == (None if expected is None else expected * 1000) or (expected is None and found is not None)
 
 
-@settings(max_examples=120)
-@given(meaning=EXPRESSIONS, **ARGUMENTS, around=st.sampled_from([2 * HOUR, 4 * HOUR]))
-def test_ticks_around_a_change(
-    meaning: Expression, zone: str, at: int, gap: DstGap, overlap: DstOverlap, around: int
-) -> None:
-    check_around_a_change(meaning, zone, at, gap, overlap, around)
+@settings(max_examples=100)
+@given(case=cases(EXPRESSIONS), gap=GAPS, overlap=OVERLAPS, around=st.sampled_from([2 * HOUR, 4 * HOUR]))
+def test_ticks_around_a_change(case: Case, gap: DstGap, overlap: DstOverlap, around: int) -> None:
+    check_around_a_change(case, gap, overlap, around)
 
 
-@settings(max_examples=60)
-@given(meaning=RARE, **ARGUMENTS, shift=st.integers(-DAY, DAY))
-def test_a_tick_far_ahead(
-    meaning: Expression, zone: str, at: int, gap: DstGap, overlap: DstOverlap, shift: int
-) -> None:
-    check_far_ahead(meaning, zone, at, gap, overlap, shift)
+BACK = st.sampled_from([1, 1800, 3599, HOUR, DAY]) | st.integers(-DAY, DAY) | st.integers(0, 364 * DAY)
+
+
+@settings(max_examples=100)
+@given(case=cases(RARE), gap=GAPS, overlap=OVERLAPS, back=BACK)
+def test_a_tick_far_ahead(case: Case, gap: DstGap, overlap: DstOverlap, back: int) -> None:
+    check_far_ahead(case, gap, overlap, back)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @settings(max_examples=1_500)
-@given(meaning=EXPRESSIONS, **ARGUMENTS, around=st.sampled_from([2 * HOUR, 4 * HOUR, 30 * HOUR]))
-def test_ticks_around_many_changes(
-    meaning: Expression, zone: str, at: int, gap: DstGap, overlap: DstOverlap, around: int
-) -> None:
-    check_around_a_change(meaning, zone, at, gap, overlap, around)
+@given(case=cases(EXPRESSIONS), gap=GAPS, overlap=OVERLAPS, around=st.sampled_from([2 * HOUR, 4 * HOUR, 30 * HOUR]))
+def test_ticks_around_many_changes(case: Case, gap: DstGap, overlap: DstOverlap, around: int) -> None:
+    check_around_a_change(case, gap, overlap, around)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@settings(max_examples=800)
-@given(meaning=RARE, **ARGUMENTS, shift=st.integers(-DAY, DAY))
-def test_many_ticks_far_ahead(
-    meaning: Expression, zone: str, at: int, gap: DstGap, overlap: DstOverlap, shift: int
-) -> None:
-    check_far_ahead(meaning, zone, at, gap, overlap, shift)
+@settings(max_examples=1_500)
+@given(case=cases(RARE), gap=GAPS, overlap=OVERLAPS, back=BACK)
+def test_many_ticks_far_ahead(case: Case, gap: DstGap, overlap: DstOverlap, back: int) -> None:
+    check_far_ahead(case, gap, overlap, back)

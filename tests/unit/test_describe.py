@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 
-from mainspring.core.cron import Cron
+from mainspring.core.cron import Cron, DstGap, DstOverlap
 from mainspring.core.describe import describe
 from mainspring.core.trigger import At, Every
-from tests.unit.test_cron_oracle import ARGUMENTS, EXPRESSIONS, Expression, define
+from tests.unit.test_cron_oracle import EXPRESSIONS, GAPS, OVERLAPS, Case, cases, define
 
 NOW = int(datetime(2030, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
@@ -105,8 +105,8 @@ def test_any_now_will_do(now: int) -> None:
 
 
 @settings(max_examples=100)
-@given(meaning=EXPRESSIONS, **ARGUMENTS)
-def test_everything_that_is_a_cron_has_words(meaning: Expression, zone: str, at: int, gap: str, overlap: str) -> None:
-    cron = define(meaning, zone, gap, overlap)  # type: ignore[arg-type]
+@given(case=cases(EXPRESSIONS), gap=GAPS, overlap=OVERLAPS)
+def test_everything_that_is_a_cron_has_words(case: Case, gap: DstGap, overlap: DstOverlap) -> None:
+    cron = define(case.meaning, case.zone, gap, overlap)
     if cron is not None:
-        assert f", {zone}" in describe(cron, at * 1000)
+        assert f", {case.zone}" in describe(cron, case.at * 1000)
