@@ -43,6 +43,10 @@ class TimeSource(Protocol):
 
     def listen(self, listener: Callable[[], object]) -> None: ...
 
+    def attach(self, quiet: Callable[[], Awaitable[int | None]]) -> None: ...
+
+    def detach(self, quiet: Callable[[], Awaitable[int | None]]) -> None: ...
+
 
 class Mainspring:
     """Background tasks on one store: `app = Mainspring("sqlite:///mainspring.db")`.
@@ -55,6 +59,8 @@ class Mainspring:
         now = None if clock is None else clock.now
         self._store = open_store(store, now) if isinstance(store, str) else store
         self.url = self._store.url
+        self.time = clock
+        """The clock of a test, where there is one."""
         self.clock = Clock() if clock is None else Clock(clock.now, clock.now)
         self._tasks: dict[str, Task[Any, Any]] = {}
         self._declared: dict[str, Declared] = {}

@@ -66,8 +66,6 @@ class Client:
         self._opening: asyncio.Task[None] | None = None
         self._measured_at = 0
         self._waking: asyncio.Task[None] | None = None
-        self.time_moved: set[Callable[[], object]] = set()
-        """Called where a test has moved the time."""
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -311,8 +309,6 @@ class Client:
 
     def wake_queues(self) -> None:
         """Let the workers in this loop look at their queues; see `Clients.wake_all`."""
-        for listener in list(self.time_moved):
-            listener()
         if self._life is not None:
             self._waking = asyncio.create_task(self._wake_queues(), name="mainspring-wake")
 

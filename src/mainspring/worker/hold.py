@@ -96,6 +96,8 @@ class Desk:
         self.holds: set[Hold] = set()
         self.running = 0
         """Slots taken: holds whose handler has not ended. A settle on its way keeps its hold, not its slot."""
+        self.taken = 0
+        """Holds in all, over its life."""
         self._changed = asyncio.Event()
 
     @property
@@ -107,6 +109,7 @@ class Desk:
     def take(self, hold: Hold) -> None:
         self.holds.add(hold)
         self.running += 1
+        self.taken += 1
 
     def end(self, hold: Hold) -> None:
         """The handler has ended: its slot is free."""

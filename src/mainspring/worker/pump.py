@@ -19,6 +19,7 @@ from mainspring.errors import StoreError
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_ROWS, Query
 from mainspring.worker.hold import Hold
+from mainspring.worker.rounds import Rounds
 
 if TYPE_CHECKING:
     from mainspring.worker.worker import Worker
@@ -39,6 +40,7 @@ class Pump:
         """Tokens of claims whose answer was lost: what carries them is to be given back."""
         self._first = 0
         self._suspect: Hold | None = None
+        self.rounds = Rounds()
         self.stopping = False
         self.paused = False
         self.throttled: dict[str, int] = {}
@@ -68,7 +70,10 @@ class Pump:
 
     async def _turn(self) -> None:
         """Claim what can start, then sleep until there may be something more: a claim tells when."""
+        self.rounds.begin()
+        taken = self._worker.desk.taken
         full, next_due = await self._round()
+        self.rounds.end(self._worker.desk.taken == taken, next_due)
         now = self._worker.clock.now()
         if full or (next_due is not None and next_due <= now):
             return

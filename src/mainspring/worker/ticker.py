@@ -20,17 +20,21 @@ from mainspring.stores.base import BATCH_ROWS
 from mainspring.triggers.clock import Firing
 from mainspring.triggers.duty import PATIENCE, Duty, wake_on_duty
 from mainspring.triggers.reconcile import retire_orphans
+from mainspring.worker.rounds import Rounds
 
 if TYPE_CHECKING:
     from mainspring.worker.worker import Worker
 
 LONGEST_BACK_OFF = 5.0
+FAR = 253_402_300_799_000
+"""The end of the year 9999."""
 
 
 class Ticker:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._nudge = asyncio.Event()
+        self.rounds = Rounds()
         self._follows: dict[str, bool] = {}
         """Of the schedules whose runs have begun here: whether the end of a run may make them due."""
         self._following: set[asyncio.Task[None]] = set()
@@ -67,16 +71,26 @@ class Ticker:
 
     async def _round(self) -> float:
         """Fire what is due, if that is ours to do. Answers how many seconds to sleep."""
+        self.rounds.begin()
         now, poll = self._worker.clock.now(), self._worker.settings.poll_ms
         records = await self._worker.store.scan(SCHEDULE, due=now + poll, limit=BATCH_ROWS)
         due = [record for record in records if record.due_at is not None and record.due_at <= now]
         if not due:
+            self.rounds.end(True, await self._first_due(records))
             return self._until(records, now, poll)
         if not await self._duty.take(due[0]):
+            self.rounds.end(True, due[0].due_at)
             return PATIENCE
         orphans = await retire_orphans(self._worker.store, self._worker.clock, due, self._worker.app.declared)
         await self._firing.fire([record for record in due if record.name not in orphans])
         return 0.0
+
+    async def _first_due(self, records: list[Record]) -> int | None:
+        """When the first schedule is due, however far away; asked only where a test holds the time."""
+        if self._worker.app.time is None or records:
+            return records[0].due_at if records else None
+        first = await self._worker.store.scan(SCHEDULE, due=FAR, limit=1)
+        return first[0].due_at if first else None
 
     def _until(self, records: list[Record], now: int, poll: int) -> float:
         delays = [record.due_at - now for record in records if record.due_at is not None]

@@ -28,6 +28,7 @@ from mainspring.worker.heartbeat import Heartbeat
 from mainspring.worker.hold import Desk, Hold
 from mainspring.worker.janitor import Janitor
 from mainspring.worker.pump import Pump
+from mainspring.worker.quiet import Quiet
 from mainspring.worker.settings import WorkerSettings
 from mainspring.worker.settler import Settler
 from mainspring.worker.ticker import Ticker
@@ -91,6 +92,7 @@ class Worker:
         self.pump = Pump(self)
         self.janitor = Janitor(self)
         self.ticker = Ticker(self)
+        self._quiet = Quiet(self).until
         self.processed = 0
         self.failed = 0
         self.exit_code = 0
@@ -144,7 +146,8 @@ class Worker:
         # First it says which schedules it declares, so that nobody retires them.
         await self._show(self.store, self._shown_at, first=True)
         await Reconciler(self.store, self.clock, self.app.declared).run()
-        self.client.time_moved.add(self.ticker.nudge)
+        if self.app.time is not None:
+            self.app.time.attach(self._quiet)
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as services:
@@ -240,7 +243,8 @@ class Worker:
             await self._within(AFTER_CANCEL, asyncio.wait([self._pumping]), hurried=False)
         main.cancel()
         await asyncio.gather(main, return_exceptions=True)
-        self.client.time_moved.discard(self.ticker.nudge)
+        if self.app.time is not None:
+            self.app.time.detach(self._quiet)
         await self.ticker.close()
         await self.pump.close()
 

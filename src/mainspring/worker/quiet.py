@@ -1,0 +1,47 @@
+"""For clocks that tests hold: wait until a worker has done all that there is to do at this time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mainspring.worker.hold import Hold
+    from mainspring.worker.worker import Worker
+
+PATIENCE = 1.0
+"""Seconds, of the wall clock, for which a handler is waited for; one that takes longer waits for the test."""
+
+
+class Quiet:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._given_up: set[Hold] = set()
+
+    async def until(self) -> int | None:
+        """Wait until nothing is left that is due now; answers when something is due next, as far as this worker knows.
+
+        It answers None in another event loop than the worker's.
+        """
+        worker = self._worker
+        if asyncio.get_running_loop() is not worker.loop:
+            return None
+        while True:
+            taken = worker.desk.taken
+            dues = [
+                await worker.ticker.rounds.idle(worker.ticker.nudge, PATIENCE),
+                await worker.pump.rounds.idle(worker.pump.nudge, PATIENCE) if not worker.pump.paused else None,
+            ]
+            await self._handlers()
+            if worker.desk.taken == taken:
+                return min((due for due in dues if due is not None), default=None)
+
+    async def _handlers(self) -> None:
+        desk = self._worker.desk
+        self._given_up &= desk.holds
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while desk.holds - self._given_up:
+                    await desk.changed()
+        except TimeoutError:
+            self._given_up |= desk.holds

@@ -1,0 +1,48 @@
+"""The rounds of a service that looks again and again: whether one that began after a moment has found nothing to do.
+
+For clocks that tests hold: they move on when a worker has done all there is to do at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Rounds:
+    def __init__(self) -> None:
+        self._begun = 0
+        self._idle = 0
+        """The last round that found nothing to do."""
+        self._next_due: int | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def begin(self) -> None:
+        self._begun += 1
+
+    def end(self, idle: bool, next_due: int | None) -> None:
+        """The round is over. `next_due`: when there may be something to do, as far as it knows."""
+        if not idle:
+            return
+        self._idle, self._next_due = self._begun, next_due
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
+
+    async def idle(self, nudge: Callable[[], object], patience: float) -> int | None:
+        """Nudge, and wait for a round that begins after this call and finds nothing to do; answers what is next due.
+
+        None, too, where there is none within `patience` seconds: the service waits for something else.
+        """
+        begun = self._begun
+        nudge()
+        try:
+            async with asyncio.timeout(patience):
+                while self._idle <= begun:
+                    future = asyncio.get_running_loop().create_future()
+                    self._waiting.append(future)
+                    await future
+        except TimeoutError:
+            return None
+        return self._next_due
