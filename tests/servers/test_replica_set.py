@@ -48,6 +48,7 @@ LOSSES: dict[str, Callable[[MongoReplicaSet], MongoServer]] = {
 }
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_another_takes_over_with_what_the_majority_has(group: MongoReplicaSet, loss: str) -> None:
     until(lambda: written(group), "a write")
@@ -55,7 +56,9 @@ def test_another_takes_over_with_what_the_majority_has(group: MongoReplicaSet, l
     lost = LOSSES[loss](group)
     successor = group.wait_for_primary(other_than=lost)
     assert successor.client.test.jobs.count_documents({}) >= before
-    until(lambda: written(group), "a write after the election")
+    # A member that copied from one that is frozen now asks another after 10 s and more; until then nothing is a
+    # majority's.
+    until(lambda: written(group), "a write after the election", 60)
     if lost.frozen:
         lost.thaw()
     elif not lost.running:
