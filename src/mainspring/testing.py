@@ -16,7 +16,7 @@ from mainspring.core.duration import Duration, instant, milliseconds
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 ROUNDS = 20
-"""How often all are asked again whether something is left that is due now: what one worker ends may give another work."""
+"""How often all are asked whether something is left that is due now: what one worker ends may be work for another."""
 Quiet = Callable[[], Awaitable[int | None]]
 """Waits until nothing is left to do at this time, and answers when something is due next, in ms."""
 

@@ -32,10 +32,6 @@ OPLOG = 512
 PARAMETERS = {
     "diagnosticDataCollectionEnabled": False,  # it writes a file every second, whatever the tests do
     "enableTestCommands": True,  # for `fail`; the time of a write is the same
-    # A member that copied from a primary which is frozen now tries it once more before it asks another: 10 s by default,
-    # during which no write is a majority's.
-    "oplogNetworkTimeoutBufferSeconds": 1,
-    "oplogFetcherSteadyStateMaxFetcherRestarts": 0,
     "shutdownTimeoutMillisForSignaledShutdown": 500,  # how long `stop` waits for those who use it; else 15 s
 }
 SETTINGS = {"electionTimeoutMillis": 500}
