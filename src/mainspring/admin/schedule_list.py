@@ -10,7 +10,7 @@ from mainspring.admin.schedule_view import ScheduleInfo, info_of
 from mainspring.client import Client
 from mainspring.core.job import Job
 from mainspring.core.naming import check_count
-from mainspring.core.records import SCHEDULE
+from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import Schedule, decode_schedule
 from mainspring.core.ticks import STATUSES, status
 from mainspring.errors import DefinitionError
@@ -71,15 +71,22 @@ async def list_schedules(
 
 
 async def read_all(client: Client) -> list[Schedule]:
-    """Every schedule, by name."""
+    """Every schedule, by name, but for those that cannot be read; the clock tells of these."""
     found: list[Schedule] = []
     after: str | None = None
     while True:
         records = await client.store.scan(SCHEDULE, after=after)
-        found += [decode_schedule(record.value) for record in records]
+        found += [schedule for record in records if (schedule := _decode(record)) is not None]
         if len(records) < BATCH_ROWS:
             return found
         after = records[-1].name
+
+
+def _decode(record: Record) -> Schedule | None:
+    try:
+        return decode_schedule(record.value)
+    except DefinitionError:
+        return None
 
 
 def _statuses(statuses: str | Sequence[str] | None) -> frozenset[str]:

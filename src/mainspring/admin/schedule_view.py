@@ -46,6 +46,17 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MissedRuns:
+    """Times that passed while no worker was there, and were not made up for."""
+
+    first: datetime
+    last: datetime
+    count: int
+    exact: bool
+    """False: there were at least so many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleInfo:
     """A schedule as it is now. Times are aware datetimes in UTC; `next_run` in its own zone. Durations in seconds."""
 
@@ -92,7 +103,9 @@ class ScheduleInfo:
     """Ticks that became jobs, over all its life."""
     missed: int
     skipped: int
-    last_missed: Missed | None
+    """Ticks that came while a run was going on, and were left out."""
+    last_missed: MissedRuns | None
+    last_skipped: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -111,10 +124,18 @@ def info_of(
         description=schedule.description, status=ticks.status(schedule, rows), declared=bool(schedule.definition),
         last_run=started[0] if started else None, last_execution=executions[0] if executions else None,
         retry_count=ticks.retry_count(job), last_retry=_utc(ticks.last_retry(job)),
-        runs=schedule.fired, missed=schedule.missed, skipped=schedule.skipped, last_missed=schedule.last_missed,
+        runs=schedule.fired, missed=schedule.missed, last_missed=_missed(schedule.last_missed),
+        skipped=schedule.skipped,
+        last_skipped=_utc(schedule.last_skipped),
         pause_reason=schedule.pause_reason, created_at=_time(schedule.created_at),
         updated_at=_time(schedule.updated_at),
     )  # fmt: skip
+
+
+def _missed(missed: Missed | None) -> MissedRuns | None:
+    if missed is None:
+        return None
+    return MissedRuns(first=_time(missed.first), last=_time(missed.last), count=missed.count, exact=missed.exact)
 
 
 def _timing(schedule: Schedule, now: int) -> dict[str, Any]:

@@ -26,7 +26,15 @@ from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import Schedule, decode_schedule, encode_schedule
 from mainspring.core.schedule_options import PreviewOptions, ScheduleOptions
 from mainspring.core.task import Task
-from mainspring.errors import Contended, IllegalTransition, JobNotFound, ScheduleExists, ScheduleNotFound, StoreError
+from mainspring.errors import (
+    Contended,
+    DefinitionError,
+    IllegalTransition,
+    JobNotFound,
+    ScheduleExists,
+    ScheduleNotFound,
+    StoreError,
+)
 from mainspring.stores.base import BATCH_ROWS
 from mainspring.triggers.clock import forget, placing_of, rows_of
 from mainspring.triggers.duty import wake_on_duty
@@ -263,7 +271,8 @@ class Schedules:
 
 def _record(schedule: Schedule, old: Record, now: int) -> Record:
     value = encode_schedule(schedule, old.value)
-    return old.evolve(written_at=now, due_at=ticks.due_at(schedule, now), expires_at=None, value=value)
+    due, expires = ticks.due_at(schedule, now), ticks.expires_at(schedule, now)
+    return old.evolve(written_at=now, due_at=due, expires_at=expires, value=value)
 
 
 async def _info(client: Client, schedule: Schedule, output: bool = False) -> ScheduleInfo:
@@ -277,13 +286,16 @@ async def _info(client: Client, schedule: Schedule, output: bool = False) -> Sch
 
 async def _wake(client: Client) -> None:
     try:
-        await wake_on_duty(client.store)
+        await wake_on_duty(client.store, client.clock.now())
     except StoreError:
         pass  # a hint; the clock looks again by itself
 
 
 async def _erase_runs(client: Client, record: Record) -> None:
-    schedule = decode_schedule(record.value)
+    try:
+        schedule = decode_schedule(record.value)
+    except DefinitionError:
+        return  # what cannot be read is gone now; its runs go when their time is over
     ids = list(dict.fromkeys(schedule.job_id(entry) for entry in (*schedule.recent, *schedule.live)))
     rows = (await rows_of(client.store, ids)).values()
     for job in rows:

@@ -79,6 +79,8 @@ class Schedule(Frozen, frozen=True, kw_only=True):
     pause_reason: str = ""
     created_at: int = 0
     updated_at: int = 0
+    span: int = 0
+    """About how long its history reaches back: what `history` runs take."""
     # -- what has come of it -------------------------------------------------------------------------------------
     next: int | None = None
     """The first tick that has not been dealt with. None: there is none, or it follows from the end of a run."""
@@ -108,6 +110,11 @@ class Schedule(Frozen, frozen=True, kw_only=True):
     def origin(self) -> str:
         """The origin of its jobs."""
         return ORIGIN + self.name
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is to come, unless somebody changes it."""
+        return self.retired or (not self.recurring and self.next is None and not self.backlog)
 
     @property
     def follows_runs(self) -> bool:

@@ -16,7 +16,7 @@ from mainspring.core.ids import new_id
 from mainspring.core.job import LIVE, Job, State
 from mainspring.core.schedule import LIFE, WHEN, Missed, Schedule
 from mainspring.core.schedule_options import TIMING, check_schedule, schedule_fields
-from mainspring.core.trigger import Every, Ticks, latest
+from mainspring.core.trigger import Every, Ticks, latest, span
 
 ON_TIME = UNITS["m"]
 """ms by which a tick may be late and still run under catch_up="skip": a busy worker is not one that was down."""
@@ -25,7 +25,8 @@ RECHECK = 10_000
 LONGEST_QUEUE = 100
 """Ticks that may wait for their turn; more are left out."""
 KEPT = 90 * UNITS["d"]
-"""The least time for which the row of a run is kept, if its schedule does not count it out before."""
+"""The least time for which the row of a run is kept, if its schedule does not count it out before; and how long a
+schedule is kept that is over."""
 NOTED = 20
 """Entries that are looked up for whether they still go on."""
 
@@ -51,17 +52,35 @@ class Placing(NamedTuple):
 
 
 def plan(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> Plan:
-    """What `schedule` does at `now`. `rows`: the jobs of its `live` entries, None for those that are gone."""
+    """What `schedule` does at `now`. `rows`: the jobs of its `open_entries`, None for those that are not there."""
+    schedule, dropped_before = _take_in(schedule, rows, now)
     ended = tuple(entry for entry in schedule.live if not _goes_on(rows.get(entry)))
     schedule = schedule.evolve(live=tuple(entry for entry in schedule.live if entry not in ended))
     if asleep(schedule):
-        return Plan(schedule, (), None)
+        return Plan(schedule, (), None, dropped_before)
     schedule = _count_from_end(schedule, [rows.get(entry) for entry in ended], now)
     if schedule.next is not None and schedule.next <= now:
         schedule = _arrive(schedule, schedule.next, now)
     schedule, ticks = _release(schedule)
     schedule, dropped = _note(schedule, [str(tick) for tick in ticks])
-    return Plan(schedule, ticks, due_at(schedule, now), dropped)
+    return Plan(schedule, ticks, due_at(schedule, now), (*dropped_before, *dropped))
+
+
+def open_entries(schedule: Schedule, now: int) -> tuple[str, ...]:
+    """The entries whose jobs a plan must know: those that may go on, and the next tick, which somebody may have added
+    and died over it."""
+    if schedule.next is None or schedule.next > now:
+        return schedule.live
+    return (*schedule.live, str(schedule.next))
+
+
+def _take_in(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> tuple[Schedule, tuple[str, ...]]:
+    """The schedule with its next tick noted, where its job is there: so that it is not missed, and nothing overlaps."""
+    tick = schedule.next
+    if tick is None or tick > now or rows.get(str(tick)) is None:
+        return schedule, ()
+    noted, dropped = _note(schedule.evolve(fired=schedule.fired + 1, last_tick=tick), [str(tick)])
+    return noted.evolve(next=_next(schedule, tick)), dropped
 
 
 def asleep(schedule: Schedule) -> bool:
@@ -165,7 +184,7 @@ def job_of(schedule: Schedule, entry: str, tick: int, now: int, placing: Placing
         origin=schedule.origin, keyed=True, input=schedule.input, key=f"{schedule.name}/{entry}", rule="once",
         ask=new_id(), asked_at=now, scheduled_at=tick,
         start_by=None if placing.expires is None else max(due, now) + placing.expires, retry=schedule.retry,
-        timeout=schedule.timeout, kept=KEPT, meta={"schedule": schedule.name},
+        timeout=schedule.timeout, kept=max(KEPT, 2 * schedule.span), meta={"schedule": schedule.name},
     )  # fmt: skip
 
 
@@ -255,7 +274,11 @@ def changed(schedule: Schedule, now: int, options: Mapping[str, Any], **fields: 
     """
     made = schedule.evolve(**schedule_fields(options, now), **fields, updated_at=now)
     check_schedule(made)
-    return made if not any(name in options for name in TIMING) else begin(made, now)
+    if not any(name in options for name in TIMING):
+        return made.evolve(span=span(made.trigger, now, made.history))
+    if schedule.at is not None and made.at is None and "recurring" not in options:
+        made = made.evolve(recurring=True)
+    return begin(made, now)
 
 
 def redeclared(schedule: Schedule, declared: Schedule, now: int) -> Schedule:
@@ -270,8 +293,14 @@ def _times(schedule: Schedule) -> tuple[object, ...]:
     return tuple(getattr(schedule, name) for name in WHEN)
 
 
+def expires_at(schedule: Schedule, now: int) -> int | None:
+    """When a schedule that is over may be forgotten; None: it is not over."""
+    return now + KEPT if schedule.over else None
+
+
 def begin(schedule: Schedule, now: int) -> Schedule:
     """A schedule that is new, resumed or changed: its next tick from `now` on."""
+    schedule = schedule.evolve(span=span(schedule.trigger, now, schedule.history))
     if schedule.at is not None:
         done = schedule.last_tick is not None and schedule.last_tick >= schedule.at
         return schedule.evolve(next=None if done else schedule.at)

@@ -14,7 +14,7 @@ from mainspring.client import ROW_BYTES, Client
 from mainspring.core.job import LIVE, Job
 from mainspring.core.records import Record
 from mainspring.core.schedule import Schedule, decode_schedule, encode_schedule
-from mainspring.core.ticks import Placing, Plan, job_of, plan
+from mainspring.core.ticks import Placing, Plan, expires_at, job_of, open_entries, plan
 from mainspring.errors import DefinitionError
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Store
@@ -37,7 +37,7 @@ class Firing:
         is to be called again, and nothing is doubled."""
         now = self._client.clock.now()
         schedules = {record.name: found for record in records if (found := _decode(record)) is not None}
-        rows = await self._live_rows(schedules.values())
+        rows = await self._open_rows(schedules.values(), now)
         plans = {name: _plan(schedule, rows, now) for name, schedule in schedules.items()}
         jobs = await self._jobs(plans, now)
         for batch in _batches(jobs):
@@ -45,9 +45,9 @@ class Firing:
         await self._advance(records, plans, now)
         return len(jobs)
 
-    async def _live_rows(self, schedules: Iterable[Schedule]) -> dict[str, Job | None]:
-        """The jobs of the entries that may still go on, by id."""
-        ids = [schedule.job_id(entry) for schedule in schedules for entry in schedule.live]
+    async def _open_rows(self, schedules: Iterable[Schedule], now: int) -> dict[str, Job | None]:
+        """The jobs that the plans must know, by id."""
+        ids = [schedule.job_id(entry) for schedule in schedules for entry in open_entries(schedule, now)]
         return await rows_of(self._store, ids)
 
     async def _jobs(self, plans: Mapping[str, Plan | None], now: int) -> list[Job]:
@@ -107,7 +107,7 @@ def _decode(record: Record) -> Schedule | None:
 
 
 def _plan(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> Plan | None:
-    mine = {entry: rows.get(schedule.job_id(entry)) for entry in schedule.live}
+    mine = {entry: rows.get(schedule.job_id(entry)) for entry in open_entries(schedule, now)}
     try:
         return plan(schedule, mine, now)
     except Exception as error:  # of one schedule: the others have their time all the same
@@ -118,7 +118,8 @@ def _plan(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> Plan 
 def _advanced(record: Record, made: Plan | None, now: int) -> Record:
     if made is None:
         return record.evolve(written_at=now, due_at=now + BROKEN)
-    return record.evolve(written_at=now, due_at=made.due_at, value=encode_schedule(made.schedule, record.value))
+    value = encode_schedule(made.schedule, record.value)
+    return record.evolve(written_at=now, due_at=made.due_at, expires_at=expires_at(made.schedule, now), value=value)
 
 
 def _tell(won: Sequence[Plan], records: Sequence[Record]) -> None:

@@ -7,10 +7,11 @@ on duty from then on: so a dead one costs half a second to a second once, and ne
 
 from __future__ import annotations
 
+import random
 from time import monotonic
 
 from mainspring.core.clock import Clock
-from mainspring.core.records import DUTY, Record
+from mainspring.core.records import DUTY, WORKER, Record
 from mainspring.stores.base import Store
 
 PATIENCE = 0.5
@@ -54,13 +55,18 @@ class Duty:
     async def hand_over(self) -> None:
         """Let the next one fire at once."""
         record = await self._store.read(DUTY, NAME)
-        if record is not None and record.value.get("worker") == self._worker:
-            await self._store.erase(record)
+        if record is None or record.value.get("worker") != self._worker:
+            return
+        if await self._store.erase(record):
+            await wake_on_duty(self._store, self._clock.now())
 
 
-async def wake_on_duty(store: Store) -> None:
-    """Let the one on duty look now: a schedule has changed. A hint, as all of them."""
+async def wake_on_duty(store: Store, now: int) -> None:
+    """Let the one on duty look now, or where nobody is, some worker: a schedule has changed. A hint, as all of them."""
     record = await store.read(DUTY, NAME)
     worker = None if record is None else record.value.get("worker")
-    if isinstance(worker, str):
+    if not isinstance(worker, str):
+        workers = [found.name for found in await store.scan(WORKER) if (found.expires_at or 0) > now]
+        worker = random.choice(workers) if workers else None
+    if worker is not None:
         await store.wake(worker)

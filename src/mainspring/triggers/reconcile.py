@@ -15,7 +15,7 @@ from mainspring.core.job import Frozen
 from mainspring.core.records import SCHEDULE, WORKER, Record
 from mainspring.core.schedule import Schedule, decode_schedule, encode_schedule
 from mainspring.core.schedule_options import definition_of
-from mainspring.core.ticks import begin, due_at, new_schedule, redeclared
+from mainspring.core.ticks import KEPT, begin, due_at, new_schedule, redeclared
 from mainspring.errors import Contended, DefinitionError
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_ROWS, Store
@@ -64,7 +64,8 @@ class Reconciler:
                 return
             old = record or Record(kind=SCHEDULE, name=declared.name)
             value = encode_schedule(made, old.value)
-            [won] = await self._store.write([old.evolve(written_at=now, due_at=due_at(made, now), value=value)])
+            new = old.evolve(written_at=now, due_at=due_at(made, now), expires_at=None, value=value)
+            [won] = await self._store.write([new])
             if won is not None:
                 emit("schedule.declared", schedule=made.name, new=record is None)
                 return
@@ -102,7 +103,8 @@ async def retire_orphans(store: Store, clock: Clock, records: Sequence[Record], 
     alive = await _declared_by_workers(store, clock)
     orphans = [record for record in strangers if record.name not in alive]
     now = clock.now()
-    retired = [r.evolve(written_at=now, due_at=None, value=r.value | {"retired": True}) for r in orphans]
+    gone = {"written_at": now, "due_at": None, "expires_at": now + KEPT}
+    retired = [record.evolve(**gone, value=record.value | {"retired": True}) for record in orphans]
     for record in (await store.write(retired)) if retired else ():
         if record is not None:
             emit("schedule.retired", logging.WARNING, schedule=record.name)

@@ -49,25 +49,27 @@ class Ticker:
         """Fire until cancelled."""
         self._firing = Firing(self._worker.client)
         self._duty = Duty(self._worker.store, self._worker.clock, self._worker.id)
-        back_off, begun = 0.0, False
+        back_off, asked = 0.0, True
         while True:
             try:
-                if not begun:
-                    begun = await self._duty.take(None) or True
+                if asked:
+                    await self._duty.take(None)
                 delay, back_off = await self._round(), 0.0
             except StoreError as error:
                 emit("clock.failed", logging.WARNING, worker=self._worker.id, error=str(error))
                 back_off = min(back_off * 2 or 0.1, LONGEST_BACK_OFF)
                 delay = back_off * random.uniform(0.5, 1.0)
-            await self._sleep(delay)
+            asked = await self._sleep(delay)
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> bool:
+        """Until somebody nudges, or the time is over. True: nudged."""
         try:
             async with asyncio.timeout(seconds):
                 await self._nudge.wait()
         except TimeoutError:
-            pass
+            return False
         self._nudge.clear()
+        return True
 
     async def _round(self) -> float:
         """Fire what is due, if that is ours to do. Answers how many seconds to sleep."""
@@ -128,7 +130,7 @@ class Ticker:
                 return
             await self._firing.fire([record])
             self.nudge()
-            await wake_on_duty(self._worker.store)
+            await wake_on_duty(self._worker.store, self._worker.clock.now())
         except (StoreError, DefinitionError) as error:
             emit("clock.failed", logging.DEBUG, worker=self._worker.id, error=str(error))
 
