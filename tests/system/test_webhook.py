@@ -159,7 +159,8 @@ async def test_a_server_that_is_not_there(app: Mainspring, server: WebServer) ->
 
 async def test_secrets_are_in_no_message(app: Mainspring, server: WebServer, caplog: pytest.LogCaptureFixture) -> None:
     def echo(seen: Seen) -> Reply:
-        return Reply(500, f"you said {seen.path} {seen.headers}".encode())
+        token = seen.headers["authorization"].split()[1]
+        return Reply(500, f"you said {token} {seen.path} {seen.headers}".encode())
 
     server.replies["/hook"] = echo
     caplog.set_level(logging.DEBUG)

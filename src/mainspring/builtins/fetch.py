@@ -28,8 +28,8 @@ NEXT_ADDRESS = 5.0
 """Seconds for one address of several to take the connection."""
 REDIRECTS = 5
 REDIRECTING = (301, 302, 303, 307, 308)
-CARRIED = ("accept", "accept-language", "content-type", "user-agent")
-"""The headers that go along to another origin; any other may hold a secret."""
+HARMLESS = ("accept", "accept-language", "content-type", "user-agent")
+"""The headers that go along to another origin and may stand in messages; any other may hold a secret."""
 
 
 class WebhookError(MainspringError):
@@ -187,7 +187,7 @@ def _following(outgoing: Outgoing, url: httpx.URL, response: httpx.Response) -> 
     following = url.join(location).copy_with(userinfo=b"")
     headers, method, content = dict(outgoing.headers), outgoing.method, outgoing.content
     if (url.scheme, url.host, url.port) != (following.scheme, following.host, following.port):
-        headers = {name: value for name, value in headers.items() if name.lower() in CARRIED}
+        headers = {name: value for name, value in headers.items() if name.lower() in HARMLESS}
     becomes_get = response.status_code == 303 or (response.status_code in (301, 302) and method == "POST")
     if becomes_get and method != "HEAD":
         headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import BeforeValidator, JsonValue
 
 from mainspring import __version__
-from mainspring.builtins.fetch import Answer, Outgoing, WebhookError, WebhookRefused, fetch, hide
+from mainspring.builtins.fetch import HARMLESS, Answer, Outgoing, WebhookError, WebhookRefused, fetch, hide
 from mainspring.core.codec import encode_json
 from mainspring.core.duration import Duration, humanize, milliseconds
 from mainspring.core.policy import Retry
@@ -40,8 +40,6 @@ WORTH_A_RETRY = (408, 425, 429)
 """Of the 4xx. Any other says that the request is at fault, and would say so again."""
 OUR_OWN = ("connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade")
 """Headers that are made here."""
-HARMLESS = ("accept", "accept-language", "content-type", "user-agent")
-"""Headers whose values are no secrets."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 _STRANGE = re.compile(r"[\x00-\x20\x7f\\]")
