@@ -58,15 +58,19 @@ class Duty:
         if record is None or record.value.get("worker") != self._worker:
             return
         if await self._store.erase(record):
-            await wake_on_duty(self._store, self._clock.now())
+            await wake_on_duty(self._store, self._clock.now(), but=self._worker)
 
 
-async def wake_on_duty(store: Store, now: int) -> None:
-    """Let the one on duty look now, or where nobody is, some worker: a schedule has changed. A hint, as all of them."""
+async def wake_on_duty(store: Store, now: int, but: str = "") -> None:
+    """Let the one on duty look now, or where nobody is, some worker `but` this one: a schedule has changed.
+
+    A hint, as all of them.
+    """
     record = await store.read(DUTY, NAME)
     worker = None if record is None else record.value.get("worker")
     if not isinstance(worker, str):
-        workers = [found.name for found in await store.scan(WORKER) if (found.expires_at or 0) > now]
+        found = await store.scan(WORKER)
+        workers = [record.name for record in found if (record.expires_at or 0) > now and record.name != but]
         worker = random.choice(workers) if workers else None
     if worker is not None:
         await store.wake(worker)
