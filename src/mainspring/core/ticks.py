@@ -110,21 +110,27 @@ def _count_from_end(schedule: Schedule, ended: list[Job | None], now: int) -> Sc
 
 def _arrive(schedule: Schedule, first: int, now: int) -> Schedule:
     """Deal with the ticks from `first` to `now`: into the backlog, or counted as missed or skipped."""
-    if schedule.fixed_delay:
-        found = Ticks(count=1, exact=True, newest=[first])
-    else:
-        found = latest(schedule.trigger, first, now, schedule.catch_up_max if schedule.catch_up == "all" else 1)
+    found, following = _found(schedule, first, now)
     chosen = _caught_up(schedule, found.newest, now)
     missed = found.count - len(chosen)
     if missed:
         last = found.newest[-1] if not chosen else max([t for t in found.newest if t < chosen[0]], default=chosen[0])
         story = Missed(first=first, last=last, count=missed, exact=found.exact)
         schedule = schedule.evolve(missed=schedule.missed + missed, last_missed=story)
-    schedule = schedule.evolve(last_tick=found.newest[-1], next=_next(schedule, now))
+    schedule = schedule.evolve(last_tick=found.newest[-1], next=following)
     busy = bool(schedule.live or schedule.backlog)
     if schedule.overlap == "skip" and busy and len(chosen) == 1:
         return schedule.evolve(skipped=schedule.skipped + 1, last_skipped=chosen[0])
     return _queue(schedule, chosen)
+
+
+def _found(schedule: Schedule, first: int, now: int) -> tuple[Ticks, int | None]:
+    """The ticks from `first` to `now`, and the one that follows."""
+    following = _next(schedule, first)
+    if following is None or following > now:  # the usual case: on time
+        return Ticks(count=1, exact=True, newest=[first]), following
+    most = schedule.catch_up_max if schedule.catch_up == "all" else 1
+    return latest(schedule.trigger, first, now, most), _next(schedule, now)
 
 
 def _caught_up(schedule: Schedule, newest: list[int], now: int) -> list[int]:
