@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import pytest
 from mainspring import Mainspring
 from mainspring.admin import doctor
 from mainspring.admin.doctor import Finding
-from mainspring.core.records import WORKER, Record
+from mainspring.core.job import State
+from mainspring.core.records import SCHEDULE, WORKER, Record
 from tests.servers.binaries import needs
 from tests.servers.cluster import RedisCluster
 from tests.servers.mongo import MongoServer
@@ -195,6 +196,28 @@ def test_jobs_without_a_worker_are_a_warning(shop: Shop) -> None:
     assert (levels(found)["workers"], levels(found)["queue emails"]) == ("warning", "warning")
     assert "send" in found["queue emails"]["found"]
     assert found["jobs"]["found"] == "1 waiting"
+
+
+def test_schedules_that_are_late_unreadable_or_failing_are_told(shop: Shop) -> None:
+    def send(to: str) -> None: ...
+
+    async def prepare(app: Mainspring) -> None:
+        app.task(name="send")(send)
+        now = (await app.connect()).clock.now()
+        await app.schedules.create("late", "send", {"to": "a"}, at=datetime.fromtimestamp(now / 1000 - 600, UTC))
+        await app.schedules.create("failing", "send", {"to": "a"}, cron="@daily")
+        run = await app.schedules.run("failing")
+        await app.client.change(run.id, lambda job: job.evolve(state=State.DEAD))
+        broken = Record(kind=SCHEDULE, name="broken", written_at=now, value={"name": 5})
+        await app.client.store.write([broken])
+
+    shop.call(prepare)
+    found = examine(shop, "shop:app")
+    assert levels(found)["schedules"] == "ok"
+    assert levels(found)["late schedules"] == levels(found)["unreadable schedules"] == "warning"
+    assert "late" in found["late schedules"]["found"]
+    assert "broken" in found["unreadable schedules"]["found"]
+    assert found["schedules failing"]["found"].endswith(": failing")
 
 
 def test_a_living_worker_is_named_and_its_lag_too(shop: Shop) -> None:

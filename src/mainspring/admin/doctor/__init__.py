@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mainspring.admin.connection import App
-from mainspring.admin.doctor import mongo, redis, sqlite, work
+from mainspring.admin.doctor import mongo, redis, schedules, sqlite, work
 from mainspring.admin.doctor.finding import Facts, Finding, Level, danger, facts_of, unread
 from mainspring.core.clock import wall_ms
 from mainspring.errors import StoreError
@@ -35,7 +35,8 @@ async def examine(app: App, wall: Callable[[], int] = wall_ms) -> list[Finding]:
     findings = [] if judge is None else list(judge(facts_of(told)))
     findings += unread(told)
     try:
-        return findings + [finding async for finding in work.examine(client, wall)]
+        findings += [finding async for finding in work.examine(client, wall)]
+        return findings + [finding async for finding in schedules.examine(client)]
     except StoreError as error:
         return [*findings, _failed("work", error)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
@@ -78,3 +78,13 @@ def size(amount: int) -> str:
             return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1_000
     return f"{value:.1f} TB"
+
+
+NAMED = 5
+"""Of what there may be many, so many are named."""
+
+
+def listed(names: Sequence[str], number: int | None = None) -> str:
+    """The first few names in one line; `number`: of how many, where not all are given."""
+    more = (len(names) if number is None else number) - len(names[:NAMED])
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-from mainspring.admin.doctor.finding import Finding, note, ok, warning
+from mainspring.admin.doctor.finding import NAMED, Finding, listed, note, ok, warning
 from mainspring.admin.queue_stats import QueueStats, gather_stats, queue_names, workers
 from mainspring.client import Client
 from mainspring.core.duration import humanize
@@ -18,8 +18,6 @@ LAPSED = 60_000
 """ms after the end of a lease by which somebody should have claimed the job."""
 BEHIND = 300_000
 LAG = 1_000
-NAMED = 5
-"""Of what there may be many, so many are named."""
 
 
 async def examine(client: Client, wall: Callable[[], int]) -> AsyncIterator[Finding]:
@@ -62,7 +60,7 @@ def _jobs(stats: Sequence[QueueStats]) -> Iterator[Finding]:
 def _workers(alive: Sequence[Record], stats: Sequence[QueueStats], now: int) -> Iterator[Finding]:
     if alive:
         seen = [f"{w.name}, seen {humanize(max(0, now - w.written_at))} ago" for w in alive[:NAMED]]
-        yield ok("workers", f"{len(alive)} alive: {_listed(seen, len(alive))}")
+        yield ok("workers", f"{len(alive)} alive: {listed(seen, len(alive))}")
     elif any(queue.waiting or queue.running for queue in stats):
         yield warning("workers", "none alive, and there are jobs", "at least one", "mainspring worker module:app")
     else:
@@ -70,7 +68,7 @@ def _workers(alive: Sequence[Record], stats: Sequence[QueueStats], now: int) -> 
     lagging = [f"{w.name} {w.value['loop_lag']} ms" for w in alive if w.value.get("loop_lag", 0) > LAG]
     if lagging:
         advice = "handlers block the event loop: make them plain functions, which run in threads"
-        yield warning("loop lag", _listed(lagging[:NAMED], len(lagging)), "under 100 ms", advice)
+        yield warning("loop lag", listed(lagging), "under 100 ms", advice)
 
 
 def _queue(stats: QueueStats, now: int) -> Iterator[Finding]:
@@ -81,10 +79,10 @@ def _queue(stats: QueueStats, now: int) -> Iterator[Finding]:
         found = f"is paused{since}{reason}; {stats.waiting:,} jobs wait"
         yield note(name, found, "", f"mainspring queues resume {stats.queue}, when it may go on")
     if stats.throttled:
-        held = _listed(sorted(stats.throttled)[:NAMED], len(stats.throttled))
+        held = listed(sorted(stats.throttled))
         yield note(name, f"is held back for {held}", "", "mainspring queues unthrottle TASK, when it may go on")
     if stats.no_handler:
-        tasks = _listed(list(stats.no_handler[:NAMED]), len(stats.no_handler))
+        tasks = listed(list(stats.no_handler))
         advice = "deploy the code, let a worker serve the queue, or cancel these jobs"
         yield warning(name, f"jobs wait that no living worker runs: {tasks}", "a worker for each task", advice)
     elif stats.oldest_due is not None and stats.oldest_due > BEHIND and not stats.is_paused:
@@ -101,9 +99,4 @@ async def _lapsed(client: Client) -> Finding | None:
     longest = humanize(client.clock.now() - min(job.due_at for job in ended))
     found = f"of {len(ended)} jobs the lease is over, for up to {longest}, and nobody takes them"
     advice = "start a worker that knows them, or see whether their queue is paused or at its cap"
-    return warning("leases", f"{found}: {_listed([job.id for job in ended[:NAMED]], len(ended))}", "none", advice)
-
-
-def _listed(names: Sequence[str], number: int) -> str:
-    """Names in one line; `number`: of how many."""
-    return ", ".join(names) + (f" and {number - len(names)} more" if number > len(names) else "")
+    return warning("leases", f"{found}: {listed([job.id for job in ended])}", "none", advice)
