@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mainspring.admin.schedule_view import ScheduleInfo, info_of
+from mainspring.admin.schedule_view import ScheduleInfo, info_of, next_tick
 from mainspring.client import Client
 from mainspring.core.job import Job
 from mainspring.core.naming import check_count
@@ -19,7 +19,7 @@ from mainspring.triggers.clock import rows_of
 
 SORTS: dict[str, Callable[[Schedule, int], Any]] = {
     "name": lambda schedule, last: schedule.name,
-    "next_run": lambda schedule, last: (schedule.next is None, schedule.next or 0, schedule.name),
+    "next_run": lambda schedule, last: ((tick := next_tick(schedule)) is None, tick or 0, schedule.name),
     "last_run": lambda schedule, last: (last, schedule.name),
     "created_at": lambda schedule, last: (schedule.created_at, schedule.name),
     "updated_at": lambda schedule, last: (schedule.updated_at, schedule.name),

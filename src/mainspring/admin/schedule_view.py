@@ -96,6 +96,7 @@ class ScheduleInfo:
     last_run: datetime | None
     """When the last attempt began."""
     last_execution: Execution | None
+    """The last attempt that has begun; before the first has, that."""
     retry_count: int
     """How often the last run has been retried, or is to be; 0 after a success."""
     last_retry: datetime | None
@@ -122,7 +123,7 @@ def info_of(
         **_timing(schedule, now), **_running(schedule),
         id=schedule.id, name=schedule.name, task=schedule.task, input=decode_value(schedule.input),
         description=schedule.description, status=ticks.status(schedule, rows), declared=bool(schedule.definition),
-        last_run=started[0] if started else None, last_execution=executions[0] if executions else None,
+        last_run=started[0] if started else None, last_execution=_last(executions),
         retry_count=ticks.retry_count(job), last_retry=_utc(ticks.last_retry(job)),
         runs=schedule.fired, missed=schedule.missed, last_missed=_missed(schedule.last_missed),
         skipped=schedule.skipped,
@@ -139,8 +140,7 @@ def _missed(missed: Missed | None) -> MissedRuns | None:
 
 
 def _timing(schedule: Schedule, now: int) -> dict[str, Any]:
-    zone = ZoneInfo(schedule.timezone)
-    upcoming = schedule.backlog[0] if schedule.backlog else schedule.next
+    zone, upcoming = ZoneInfo(schedule.timezone), next_tick(schedule)
     return {
         "when": describe(schedule.trigger, now),
         "cron": schedule.cron,
@@ -151,8 +151,15 @@ def _timing(schedule: Schedule, now: int) -> dict[str, Any]:
         "timezone": schedule.timezone,
         "dst_gap": schedule.dst_gap,
         "dst_overlap": schedule.dst_overlap,
-        "next_run": None if upcoming is None or ticks.asleep(schedule) else _time(upcoming).astimezone(zone),
+        "next_run": None if upcoming is None else _time(upcoming).astimezone(zone),
     }
+
+
+def next_tick(schedule: Schedule) -> int | None:
+    """The time that it runs for next; None where there is none, or it is not known yet."""
+    if ticks.asleep(schedule):
+        return None
+    return schedule.backlog[0] if schedule.backlog else schedule.next
 
 
 def _running(schedule: Schedule) -> dict[str, Any]:
@@ -187,6 +194,12 @@ def executions_of(entry: str, job: Job, lines: Sequence[LogLine]) -> list[Execut
     if job.state in LIVE or not made:
         made.insert(0, _open(job, entry, lines))
     return made
+
+
+def _last(executions: Sequence[Execution]) -> Execution | None:
+    """The newest that is not only to come: what failed is to be seen while its retry waits."""
+    begun = [one for one in executions if one.status not in ("pending", "retry-scheduled")]
+    return next(iter(begun or executions), None)
 
 
 def _ended(job: Job, run: Run, entry: str, lines: Sequence[LogLine]) -> Execution:
