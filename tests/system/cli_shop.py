@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -110,3 +111,20 @@ async def claim_all(app: Mainspring, queue: str, task: str) -> None:
     client = await app.connect()
     now = app.clock.now()
     await client.store.claim(queue, {task: None}, "w:1", new_token(), now, now + 60_000, 100)
+
+
+def on_terminal(shop: Shop, *args: str, typed: str = "") -> tuple[int, str]:
+    """A command on a terminal of 160 columns, and what is seen there."""
+    ours, theirs = pty.openpty()
+    command = shop.start(*args, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    seen = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            seen += chunk
+    except OSError:
+        pass  # the terminal is closed: the command has ended
+    finally:
+        os.close(ours)
+    return command.wait(timeout=30), seen.decode()

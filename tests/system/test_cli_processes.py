@@ -12,7 +12,7 @@ import pytest
 
 from mainspring import JobFailed, Mainspring
 from tests.factory import make_job
-from tests.system.cli_shop import Shop
+from tests.system.cli_shop import Shop, on_terminal
 
 pytestmark = pytest.mark.slow
 
@@ -99,23 +99,6 @@ def test_a_module_that_fails_shows_where(shop: Shop) -> None:
     assert command.returncode == 1
     assert 'broken.py", line 1' in told
     assert "ZeroDivisionError" in told
-
-
-def on_terminal(shop: Shop, *args: str, typed: str = "") -> tuple[int, str]:
-    """A command on a terminal of 160 columns, and what is seen there."""
-    ours, theirs = pty.openpty()
-    command = shop.start(*args, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    os.write(ours, typed.encode())
-    seen = b""
-    try:
-        while chunk := os.read(ours, 4096):
-            seen += chunk
-    except OSError:
-        pass  # the terminal is closed: the command has ended
-    finally:
-        os.close(ours)
-    return command.wait(timeout=30), seen.decode()
 
 
 def test_a_terminal_gets_tables_and_questions(shop: Shop) -> None:

@@ -1,15 +1,19 @@
-"""A job and its parts as JSON values: one shape for command line and web. Times are ISO 8601, UTC."""
+"""Jobs, queues and schedules as JSON values: one shape for command line and web. Times are ISO 8601, UTC."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
 from mainspring.admin.queue_stats import QueueStats
+from mainspring.admin.schedule_view import Execution, MissedRuns, ScheduleInfo
+from mainspring.admin.upcoming import preview_times
 from mainspring.core import states
 from mainspring.core.codec import decode_value
+from mainspring.core.duration import instant
 from mainspring.core.job import Error, Job, Run
+from mainspring.core.trigger import Every, upcoming
 from mainspring.stores.base import LogLine
 
 
@@ -66,6 +70,43 @@ def stats_view(stats: QueueStats) -> dict[str, Any]:
     """A queue's stats; the time at which it was paused, and until when tasks are held, as times."""
     held = {task: time_view(until) for task, until in stats.throttled.items()}
     return asdict(stats) | {"paused_at": time_view(stats.paused_at), "throttled": held}
+
+
+def schedule_view(info: ScheduleInfo, *, output: bool = False) -> dict[str, Any]:
+    """A schedule with its last execution; that with what it printed only where `output` says that it was read."""
+    last = info.last_execution
+    return _fields_view(info) | {"last_execution": None if last is None else execution_view(last, output=output)}
+
+
+def execution_view(execution: Execution, *, output: bool = True) -> dict[str, Any]:
+    view = _fields_view(execution)
+    return view if output else {name: value for name, value in view.items() if name != "output"}
+
+
+def _fields_view(part: ScheduleInfo | Execution | MissedRuns) -> dict[str, Any]:
+    return {field.name: _value(getattr(part, field.name)) for field in fields(part)}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, MissedRuns):
+        return _fields_view(value)
+    return time_view(instant(value)) if isinstance(value, datetime) else value
+
+
+def upcoming_runs(info: ScheduleInfo, now: int, count: int = 5) -> list[datetime]:
+    """The next runs of a schedule, in its zone, as far as they are known: of a paused one none; of one that runs once,
+    or counts from the end of the run before, the next alone."""
+    if info.next_run is None:
+        return []
+    first = instant(info.next_run)
+    begin, zone = max(first, now), info.next_run.tzinfo
+    if not info.recurring or info.fixed_delay or count == 1:
+        return [info.next_run]
+    if info.every is not None:
+        later = upcoming(Every(round(info.every * 1000), first), begin, count - 1)
+        return [info.next_run, *(datetime.fromtimestamp(at / 1000, zone) for at in later)]
+    timing = {name: getattr(info, name) for name in ("cron", "timezone", "dst_gap", "dst_overlap")}
+    return [info.next_run, *preview_times(datetime.fromtimestamp(begin / 1000, zone), count - 1, timing)]
 
 
 def log_view(line: LogLine) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The command line: `mainspring worker`, `jobs`, `dead`, `queues`, `enqueue`, `doctor`, `demo`.
+"""The command line: `mainspring worker`, `jobs`, `dead`, `queues`, `schedules`, `enqueue`, `doctor`, `demo`.
 
 It parses, calls `admin`, the app or the supervisor, and prints. Nothing is decided here.
 Exit codes: 0 done; 1 it failed, or what was named does not exist; 2 wrong use; 130 interrupted.
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from mainspring import __version__
-from mainspring.cli import dead, demo, doctor, enqueue, jobs, queues, worker
+from mainspring.cli import dead, demo, doctor, enqueue, jobs, queues, schedules, worker
 
 app = typer.Typer(
     name="mainspring",
@@ -20,7 +20,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    epilog="Every command but demo needs an app: --app module:app (or its store's URL), or MAINSPRING_APP.",
+    epilog="Every command but demo, schedules preview and schedules describe needs an app: --app module:app (or its "
+    "store's URL), or MAINSPRING_APP.",
 )
 
 
@@ -46,6 +47,7 @@ app.command("demo")(demo.demo)
 app.add_typer(jobs.commands, name="jobs")
 app.add_typer(dead.commands, name="dead")
 app.add_typer(queues.commands, name="queues")
+app.add_typer(schedules.commands, name="schedules")
 
 
 def main() -> None:

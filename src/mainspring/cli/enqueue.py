@@ -46,7 +46,7 @@ def enqueue(
         if delay is not None:
             options["delay"] = duration_of(delay, "--delay")
         patience = None if wait is None else duration_of(wait, "--wait")
-        job = await found.enqueue(name, _object(input), **options)
+        job = await found.enqueue(name, read_object(input), **options)
         if wait is not None:
             print_json(await job.result(timeout=patience))
         elif as_json:
@@ -58,7 +58,8 @@ def enqueue(
     run(app, command)
 
 
-def _object(text: str) -> dict[str, Any]:
+def read_object(text: str) -> dict[str, Any]:
+    """The JSON object that is typed, or on standard input where that is "-". Raises `InputError`."""
     if text == "-":
         with interruptible():
             text = sys.stdin.read()

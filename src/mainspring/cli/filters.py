@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, get_type_hints
 
@@ -38,12 +38,18 @@ DEAD = ("task", "queue", "worker", "origin", "error")
 
 def with_filters(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command these filter options (none named: all). Its first parameter, `filters`, gets what they say."""
-    options = {name: _OPTIONS[name] for name in names or _OPTIONS}
+    return taking({name: _OPTIONS[name] for name in names or _OPTIONS}, _read)
+
+
+def taking(
+    options: Mapping[str, Any], read: Callable[[dict[str, Any]], Any]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these options, by name. Its first parameter gets what `read` makes of them."""
 
     def extended(command: Callable[..., None]) -> Callable[..., None]:
         def call(**given: Any) -> None:
-            filters = _read({name: given.pop(name) for name in options})
-            command(filters, **given)
+            chosen = read({name: given.pop(name) for name in options})
+            command(chosen, **given)
 
         own = list(inspect.signature(command).parameters.values())[1:]
         hints = get_type_hints(command, include_extras=True)
