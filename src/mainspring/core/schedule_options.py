@@ -131,9 +131,7 @@ def check_schedule(schedule: Schedule) -> Schedule:
     if schedule.fixed_delay and schedule.every is None:
         raise DefinitionError("fixed_delay without every. Expected an interval: every=..., fixed_delay=True.")
     if schedule.fixed_delay and not schedule.recurring:
-        raise DefinitionError(
-            "fixed_delay with recurring=False. Expected one of them: a single run follows none."
-        )
+        raise DefinitionError("fixed_delay with recurring=False. Expected one of them: a single run follows none.")
     if schedule.fixed_delay and schedule.overlap != "skip":
         raise DefinitionError(
             f"fixed_delay with overlap={schedule.overlap!r}. A run that begins after the end of the one before never "
@@ -148,8 +146,9 @@ def _timing(options: Mapping[str, Any], now: int) -> dict[str, Any]:
         raise DefinitionError(f"both {' and '.join(given)}. A schedule has one: expected one of them.")
     fields: dict[str, Any] = {}
     if given:
-        fields = {"cron": None, "every": None, "at": None, "start": None, "fixed_delay": False}
         name, value = _plain(given[0], options[given[0]])
+        fields = {"cron": None, "every": None, "at": None, "start": None}
+        fields |= {} if name == "every" else {"fixed_delay": False}
         fields |= _when(name, value, options.get("start"), now)
     elif options.get("start") is not None:
         raise DefinitionError("start without every. Expected the interval beside it: every=..., start=...")

@@ -52,18 +52,27 @@ class Placing(NamedTuple):
 
 
 def plan(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> Plan:
-    """What `schedule` does at `now`. `rows`: the jobs of its `open_entries`, None for those that are not there."""
-    schedule, dropped_before = _take_in(schedule, rows, now)
+    """What `schedule` does at `now`. `rows`: the jobs of its `open_entries`, None for those that are not there.
+
+    It fires nothing but what anybody would who reads the same schedule, however much later: its backlog, and its next
+    tick. Where more have come meanwhile, what becomes of them is written down first, and fired then.
+    """
+    schedule, taken_in, dropped = _take_in(schedule, rows, now)
     ended = tuple(entry for entry in schedule.live if not _goes_on(rows.get(entry)))
     schedule = schedule.evolve(live=tuple(entry for entry in schedule.live if entry not in ended))
     if asleep(schedule):
-        return Plan(schedule, (), None, dropped_before)
+        return Plan(schedule, (), None, dropped)
     schedule = _count_from_end(schedule, [rows.get(entry) for entry in ended], now)
-    if schedule.next is not None and schedule.next <= now:
-        schedule = _arrive(schedule, schedule.next, now)
-    schedule, ticks = _release(schedule)
-    schedule, dropped = _note(schedule, [str(tick) for tick in ticks])
-    return Plan(schedule, ticks, due_at(schedule, now), (*dropped_before, *dropped))
+    schedule, ticks, out = _fire(schedule)
+    arrived = schedule.next is not None and schedule.next <= now
+    if arrived and taken_in:
+        return Plan(schedule, ticks, now, dropped + out)
+    if schedule.next is not None and arrived:
+        schedule, several = _arrive(schedule, schedule.next, now)
+        if several and _release(schedule)[1]:
+            return Plan(schedule, ticks, now, dropped + out)
+    schedule, more, gone = _fire(schedule)
+    return Plan(schedule, ticks + more, due_at(schedule, now), dropped + out + gone)
 
 
 def open_entries(schedule: Schedule, now: int) -> tuple[str, ...]:
@@ -74,13 +83,14 @@ def open_entries(schedule: Schedule, now: int) -> tuple[str, ...]:
     return (*schedule.live, str(schedule.next))
 
 
-def _take_in(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> tuple[Schedule, tuple[str, ...]]:
-    """The schedule with its next tick noted, where its job is there: so that it is not missed, and nothing overlaps."""
+def _take_in(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> tuple[Schedule, bool, tuple[str, ...]]:
+    """The schedule with its next tick noted, where its job is there: so that it is not missed, and nothing overlaps.
+    Answers whether it is, and what its history drops."""
     tick = schedule.next
     if tick is None or tick > now or rows.get(str(tick)) is None:
-        return schedule, ()
+        return schedule, False, ()
     noted, dropped = _note(schedule.evolve(fired=schedule.fired + 1, last_tick=tick), [str(tick)])
-    return noted.evolve(next=_next(schedule, tick)), dropped
+    return noted.evolve(next=_next(schedule, tick)), True, dropped
 
 
 def asleep(schedule: Schedule) -> bool:
@@ -108,20 +118,23 @@ def _count_from_end(schedule: Schedule, ended: list[Job | None], now: int) -> Sc
     return schedule.evolve(next=max(times, default=now) + schedule.every)
 
 
-def _arrive(schedule: Schedule, first: int, now: int) -> Schedule:
-    """Deal with the ticks from `first` to `now`: into the backlog, or counted as missed or skipped."""
+def _arrive(schedule: Schedule, first: int, now: int) -> tuple[Schedule, bool]:
+    """Deal with the ticks from `first` to `now`: into the backlog, or counted as missed or skipped. Answers whether
+    there were several."""
     found, following = _found(schedule, first, now)
     chosen = _caught_up(schedule, found.newest, now)
     missed = found.count - len(chosen)
     if missed:
-        last = found.newest[-1] if not chosen else max([t for t in found.newest if t < chosen[0]], default=chosen[0])
+        last = max(tick for tick in found.newest if not chosen or tick < chosen[0])
         story = Missed(first=first, last=last, count=missed, exact=found.exact)
         schedule = schedule.evolve(missed=schedule.missed + missed, last_missed=story)
+    if schedule.fixed_delay and schedule.every is not None and not chosen:
+        following = now + schedule.every  # there is no run from whose end to count
     schedule = schedule.evolve(last_tick=found.newest[-1], next=following)
     busy = bool(schedule.live or schedule.backlog)
     if schedule.overlap == "skip" and busy and len(chosen) == 1:
-        return schedule.evolve(skipped=schedule.skipped + 1, last_skipped=chosen[0])
-    return _queue(schedule, chosen)
+        return schedule.evolve(skipped=schedule.skipped + 1, last_skipped=chosen[0]), False
+    return _queue(schedule, chosen), found.count > 1
 
 
 def _found(schedule: Schedule, first: int, now: int) -> tuple[Ticks, int | None]:
@@ -130,7 +143,8 @@ def _found(schedule: Schedule, first: int, now: int) -> tuple[Ticks, int | None]
     if following is None or following > now:  # the usual case: on time
         return Ticks(count=1, exact=True, newest=[first]), following
     most = schedule.catch_up_max if schedule.catch_up == "all" else 1
-    return latest(schedule.trigger, first, now, most), _next(schedule, now)
+    # One more than may run: it is the last that was missed.
+    return latest(schedule.trigger, first, now, most + 1), _next(schedule, now)
 
 
 def _caught_up(schedule: Schedule, newest: list[int], now: int) -> list[int]:
@@ -163,6 +177,13 @@ def _release(schedule: Schedule) -> tuple[Schedule, tuple[int, ...]]:
     return schedule.evolve(backlog=schedule.backlog[len(ticks) :], fired=schedule.fired + len(ticks)), ticks
 
 
+def _fire(schedule: Schedule) -> tuple[Schedule, tuple[int, ...], tuple[str, ...]]:
+    """Release what may run now, and note it. Answers it, and what the history drops."""
+    schedule, ticks = _release(schedule)
+    schedule, dropped = _note(schedule, [str(tick) for tick in ticks])
+    return schedule, ticks, dropped
+
+
 def _note(schedule: Schedule, entries: list[str]) -> tuple[Schedule, tuple[str, ...]]:
     """The schedule with new entries, and the entries that its history has no place for any more."""
     if not entries:
@@ -183,7 +204,7 @@ def note_run(schedule: Schedule, entry: str) -> tuple[Schedule, tuple[str, ...]]
 
 def job_of(schedule: Schedule, entry: str, tick: int, now: int, placing: Placing) -> Job:
     """The job of an entry, meant for `tick`. The same entry gives the same id, so that it is added once."""
-    due = tick + _jitter(schedule, tick)
+    due = tick + (_jitter(schedule, tick) if entry.isdigit() else 0)  # whoever asks by hand means now
     return Job(
         id=schedule.job_id(entry), task=schedule.task, queue=schedule.queue or placing.queue,
         priority=placing.priority if schedule.priority is None else schedule.priority, due_at=due, created_at=now,
@@ -281,18 +302,24 @@ def changed(schedule: Schedule, now: int, options: Mapping[str, Any], **fields: 
     made = schedule.evolve(**schedule_fields(options, now), **fields, updated_at=now)
     check_schedule(made)
     if not any(name in options for name in TIMING):
-        return made.evolve(span=span(made.trigger, now, made.history))
+        return made.evolve(span=_span(made, now))
     if schedule.at is not None and made.at is None and "recurring" not in options:
         made = made.evolve(recurring=True)
     return begin(made, now)
 
 
-def redeclared(schedule: Schedule, declared: Schedule, now: int) -> Schedule:
-    """A stored schedule as the code declares it now, with its own life and history."""
+def redeclared(schedule: Schedule, declared: Schedule, now: int, started: bool = False) -> Schedule:
+    """A stored schedule as the code declares it now, with its own life and history. `started`: the code says when its
+    interval begins, and does not leave that to when it is asked."""
     made = declared.evolve(**{name: getattr(schedule, name) for name in LIFE}, updated_at=now)
-    if made.every is not None and made.every == schedule.every:
+    if made.every is not None and made.every == schedule.every and not started:
         made = made.evolve(start=schedule.start)
-    return made if _times(made) == _times(schedule) and made.next is not None else begin(made, now)
+    return going_on(made, now) if _times(made) == _times(schedule) else begin(made, now)
+
+
+def going_on(schedule: Schedule, now: int) -> Schedule:
+    """A schedule whose times are as they were: one that was to run once, and has, does not begin again."""
+    return schedule if schedule.next is not None or not schedule.recurring else begin(schedule, now)
 
 
 def _times(schedule: Schedule) -> tuple[object, ...]:
@@ -304,9 +331,13 @@ def expires_at(schedule: Schedule, now: int) -> int | None:
     return now + KEPT if schedule.over else None
 
 
+def _span(schedule: Schedule, now: int) -> int:
+    return span(schedule.trigger, now, schedule.history) if schedule.recurring else 0
+
+
 def begin(schedule: Schedule, now: int) -> Schedule:
     """A schedule that is new, resumed or changed: its next tick from `now` on."""
-    schedule = schedule.evolve(span=span(schedule.trigger, now, schedule.history))
+    schedule = schedule.evolve(span=_span(schedule, now))
     if schedule.at is not None:
         done = schedule.last_tick is not None and schedule.last_tick >= schedule.at
         return schedule.evolve(next=None if done else schedule.at)
@@ -315,7 +346,8 @@ def begin(schedule: Schedule, now: int) -> Schedule:
         # Counted from the end of a run that goes on; else from now.
         return schedule.evolve(next=None if schedule.live else now + trigger.period)
     if isinstance(trigger, Every):
-        return schedule.evolve(next=trigger.next_after(now - 1))  # one that starts now, starts now
+        # One that starts now, starts now, but not twice.
+        return schedule.evolve(next=trigger.next_after(now if schedule.last_tick == now else now - 1))
     return schedule.evolve(next=trigger.next_after(now))
 
 

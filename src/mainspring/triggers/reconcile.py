@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from mainspring.core.clock import Clock
@@ -15,7 +16,7 @@ from mainspring.core.job import Frozen
 from mainspring.core.records import SCHEDULE, WORKER, Record
 from mainspring.core.schedule import Schedule, decode_schedule, encode_schedule
 from mainspring.core.schedule_options import definition_of
-from mainspring.core.ticks import KEPT, begin, due_at, new_schedule, redeclared
+from mainspring.core.ticks import KEPT, due_at, going_on, new_schedule, redeclared
 from mainspring.errors import Contended, DefinitionError
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_ROWS, Store
@@ -78,11 +79,12 @@ def _wanted(declared: Declared, record: Record | None, now: int) -> Schedule | N
     if stored is not None and stored.definition == declared.definition:
         if not stored.retired:
             return None
-        back = stored.evolve(retired=False, updated_at=now)
-        return back if back.next is not None else begin(back, now)
+        return going_on(stored.evolve(retired=False, updated_at=now), now)
     fresh = new_schedule(declared.name, declared.task, declared.input, declared.options, now)
     fresh = fresh.evolve(definition=declared.definition)
-    return fresh if stored is None else redeclared(stored, fresh, now)
+    return (
+        fresh if stored is None else redeclared(stored, fresh, now, isinstance(declared.options.get("start"), datetime))
+    )
 
 
 def _decode(record: Record) -> Schedule | None:
