@@ -426,7 +426,7 @@ def test_a_terminal_gets_tables_words_and_questions(shop: Shop) -> None:
     code, seen = on_terminal(shop, "schedules", "show", "bad")
     assert (code, "next runs" in seen, "sending to nobody" in seen) == (0, True, True)
     code, seen = on_terminal(shop, "schedules", "executions", "bad", "--output")
-    assert (code, "sending to nobody" in seen) == (0, True)
+    assert (code, "failed  attempt 1  ValueError" in seen, "sending to nobody" in seen) == (0, True, True)
 
     code, seen = on_terminal(shop, "schedules", "create", "tick", "send", TO, "--every", "1h")
     assert (code, "created tick" in seen, "every hour. next run" in seen) == (0, True, True)

@@ -159,16 +159,17 @@ def show_executions(executions: Sequence[Execution], now: int, output: bool) -> 
 
 
 def _show_output(execution: Execution, now: int) -> None:
-    row = _execution_row(execution, now)
+    started, took, status, attempt, error = _execution_row(execution, now)
     if on_terminal():
-        print_block(clean("  ".join(str(cell) for cell in row if cell)), execution.output)
+        title = (str(started), took, status, f"attempt {attempt}", error)
+        print_block(clean("  ".join(str(part) for part in title if part)), execution.output)
         return
-    print_rows(COLUMNS, [row])
+    print_rows(COLUMNS, [(started, took, status, attempt, error)])
     for line in execution.output.splitlines():
         say(f"  {line}")
 
 
-def _execution_row(execution: Execution, now: int) -> tuple[object, ...]:
+def _execution_row(execution: Execution, now: int) -> tuple[When, str, str, int, str]:
     started = _when(execution.started_at, now)
     return started, _took(execution), execution.status, execution.attempt, execution.error or ""
 
