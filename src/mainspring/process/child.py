@@ -32,10 +32,20 @@ class Stopper:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._started = False
+        self._asked = False
         self._stop: asyncio.Task[None] | None = None
 
+    def started(self) -> None:
+        """The worker can be stopped now; if it was told to while it started, it is."""
+        self._started = True
+        if self._asked:
+            self()
+
     def __call__(self) -> None:
-        if self._stop is None:
+        if not self._started:
+            self._asked = True
+        elif self._stop is None:
             self._stop = asyncio.create_task(self._worker.stop())
         else:
             self._worker.hurry()
@@ -62,11 +72,13 @@ def spare_the_collector() -> None:
 async def work(worker: Worker, watch_parent: bool) -> int:
     """Run `worker` until it is told to stop; answers the exit code."""
     loop = asyncio.get_running_loop()
-    await worker.start()
-    spare_the_collector()
     stopper = Stopper(worker)
+    # Before it starts: from its first word in the store on, others may want it to stop.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopper)
+    await worker.start()
+    spare_the_collector()
+    stopper.started()
     if watch_parent:
         threading.Thread(target=_watch_parent, args=(worker, stopper), name="mainspring-parent", daemon=True).start()
     await stopper.wait()
