@@ -22,9 +22,8 @@ class Rounds:
 
     def end(self, idle: bool, next_due: int | None) -> None:
         """The round is over. `next_due`: when there may be something to do, as far as it knows."""
-        if not idle:
-            return
-        self._idle, self._next_due = self._begun, next_due
+        if idle:
+            self._idle, self._next_due = self._begun, next_due
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
@@ -36,10 +35,10 @@ class Rounds:
         None, too, where there is none within `patience` seconds: the service waits for something else.
         """
         begun = self._begun
-        nudge()
         try:
             async with asyncio.timeout(patience):
                 while self._idle <= begun:
+                    nudge()  # each time: after a round that found something it may sleep
                     future = asyncio.get_running_loop().create_future()
                     self._waiting.append(future)
                     await future

@@ -1,0 +1,116 @@
+"""`FakeClock.advance`: a worker does all that is due on the way, in order, and nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mainspring import Mainspring
+from mainspring.testing import START, FakeClock
+
+
+class World:
+    """An app whose time stands still, and what its handlers noted."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.app = Mainspring("sqlite://:memory:", clock=self.clock)
+        self.noted: list[tuple[str, timedelta]] = []
+
+    def note(self, what: str) -> None:
+        self.noted.append((what, datetime.fromtimestamp(self.clock.now() / 1000, UTC) - START))
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+async def test_schedules_jobs_and_retries_come_in_the_order_of_their_times(world: World) -> None:
+    app = world.app
+
+    @app.cron("0 3 * * *", max_retries=1, retry_delay="30m")
+    async def nightly() -> None:
+        world.note("nightly")
+        if len(world.noted) == 1:
+            raise ValueError("once")
+
+    @app.task
+    async def later() -> None:
+        world.note("later")
+
+    async with app, app.worker():
+        await later.options(delay="3h 10m").enqueue()
+        await world.clock.advance("2d")
+    hours = [(what, passed / timedelta(hours=1)) for what, passed in world.noted]
+    assert hours == [("nightly", 3), ("later", 3 + 1 / 6), ("nightly", 3.5), ("nightly", 27)]
+    assert world.clock.now() == round((START + timedelta(days=2)).timestamp() * 1000)
+
+
+async def test_a_month_of_a_daily_schedule_is_thirty_runs(world: World) -> None:
+    @world.app.cron("@daily")
+    def daily() -> None:
+        world.note("daily")
+
+    async with world.app, world.app.worker():
+        await world.clock.advance("30d")
+        assert [passed.days for _, passed in world.noted] == list(range(1, 31))
+        assert len(await world.app.schedules.executions("daily")) == 30
+
+
+async def test_two_workers_run_each_of_them_once(world: World) -> None:
+    @world.app.every("1h")
+    async def hourly() -> None:
+        world.note("hourly")
+
+    async with world.app, world.app.worker(), world.app.worker():
+        await world.clock.advance("5h")
+    assert [passed / timedelta(hours=1) for _, passed in world.noted] == [1, 2, 3, 4, 5]
+
+
+async def test_what_a_job_enqueues_runs_in_the_same_moment(world: World) -> None:
+    app = world.app
+
+    @app.task
+    async def second() -> None:
+        world.note("second")
+
+    @app.task
+    async def first() -> None:
+        world.note("first")
+        await second.enqueue()
+
+    async with app, app.worker():
+        await first.options(delay="1m").enqueue()
+        await world.clock.advance("1h")
+    assert world.noted == [("first", timedelta(minutes=1)), ("second", timedelta(minutes=1))]
+
+
+async def test_a_handler_that_waits_for_the_test_is_not_waited_for(world: World) -> None:
+    go = asyncio.Event()
+
+    @world.app.task
+    async def patient() -> str:
+        await go.wait()
+        return "done"
+
+    async with world.app, world.app.worker():
+        job = await patient.enqueue()
+        await world.clock.advance("10s")
+        assert await job.status() == "running"
+        go.set()
+        assert await job.result(timeout=10) == "done"
+
+
+async def test_without_a_worker_the_time_just_moves(world: World) -> None:
+    @world.app.task
+    async def never() -> None:
+        world.note("never")
+
+    async with world.app:
+        job = await never.options(delay="1m").enqueue()
+        await world.clock.advance("1h")
+        assert await job.status() == "pending"
+    assert world.noted == []
