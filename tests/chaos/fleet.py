@@ -34,6 +34,9 @@ class Step(NamedTuple):
 class Fleet:
     """`processes` workers under one supervisor, over the store at `url`; their trace and log are in `folder`."""
 
+    driver = "tests.chaos.driver"
+    """The program that starts the supervisor."""
+
     def __init__(self, folder: Path, url: str, processes: int = 2, **settings: Any) -> None:
         self.folder = folder
         self.url = url
@@ -72,7 +75,7 @@ class Fleet:
     def start(self) -> None:
         with self.log_file.open("ab") as log:
             self.parent = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.driver", str(self.processes), json.dumps(self.settings)],
+                [sys.executable, "-m", self.driver, str(self.processes), json.dumps(self.settings)],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
