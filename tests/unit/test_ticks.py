@@ -1,4 +1,4 @@
-"""What a schedule does at which time: a table of its choices, and a world in which schedulers are late, die and race."""
+"""What a schedule does at which time: a table of its choices, and a world in which schedulers die and race."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mainspring.core.job import Job, State
+from mainspring.core.job import Job
 from mainspring.core.schedule import Missed
 from mainspring.core.ticks import (
     LONGEST_QUEUE,
