@@ -25,6 +25,7 @@ from mainspring.core.ticks import due_at, new_schedule
 from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import Query
 from mainspring.testing import FakeClock
+from tests.conformance.faulty import Through
 from tests.stores_for_apps import SLOW_STORES, store_url
 from tests.system.conftest import claim, settle
 from tests.system.schedulers import (
@@ -270,6 +271,28 @@ async def test_broken_schedules_delay_none_of_the_others(app: Mainspring, clock:
             assert sorted(ran) == sorted(passed * [f"s{n:02}" for n in range(38)])
     for number in range(38):
         assert (await stored(app, f"s{number:02}")).fired == 3
+
+
+async def test_a_task_that_nobody_knows_is_asked_for_once(app: Mainspring, clock: FakeClock) -> None:
+    for number in range(20):
+        await app.schedules.create(f"s{number:02}", "noop", every="1s")
+    client = await app.connect()
+    await client.store.write([unknown(record) for record in await client.store.scan(SCHEDULE)])
+    await clock.advance("1s")
+    asked: list[str] = []
+
+    class Asked(Through):
+        async def read(self, kind: str, name: str) -> Record | None:
+            asked.append(name)
+            return await self.inside.read(kind, name)
+
+    async with scheduler(app, clock, Asked) as one:
+        assert await one.fire() == 20
+    assert asked == ["who-knows"]
+
+
+def unknown(record: Record) -> Record:
+    return record.evolve(value=record.value | {"task": "who-knows"})
 
 
 # -- a scheduler that was stopped for long -------------------------------------------------------------------------

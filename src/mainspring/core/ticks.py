@@ -342,6 +342,8 @@ def begin(schedule: Schedule, now: int) -> Schedule:
         done = schedule.last_tick is not None and schedule.last_tick >= schedule.at
         return schedule.evolve(next=None if done else schedule.at)
     trigger = schedule.trigger
+    if schedule.last_tick is not None and now < schedule.last_tick <= now + ON_TIME:
+        now = schedule.last_tick  # the clock of whoever fired it is ahead of this one: not twice
     if isinstance(trigger, Every) and schedule.fixed_delay and schedule.fired:
         # Counted from the end of a run that goes on; else from now.
         return schedule.evolve(next=None if schedule.live else now + trigger.period)

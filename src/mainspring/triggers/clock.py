@@ -76,11 +76,15 @@ class Firing:
 
     async def _jobs(self, plans: Mapping[str, Plan | None], now: int) -> list[Job]:
         jobs: list[Job] = []
+        placings: dict[str, Placing] = {}
+        """By their tasks: of one that nobody knows the client remembers nothing, and would ask for every schedule."""
         for made in plans.values():
             if made is None or not made.ticks:
                 continue
-            placing = await placing_of(self._client, made.schedule.task)
-            jobs += [job_of(made.schedule, str(tick), tick, now, placing) for tick in made.ticks]
+            task = made.schedule.task
+            if task not in placings:
+                placings[task] = await placing_of(self._client, task)
+            jobs += [job_of(made.schedule, str(tick), tick, now, placings[task]) for tick in made.ticks]
         return jobs
 
     async def _advance(self, records: Sequence[Record], plans: Mapping[str, Plan | None], now: int) -> list[Record]:
