@@ -12,6 +12,8 @@ NO_RUN = "<!-- no-run -->"
 NEEDS_MONGODB = "<!-- needs: mongodb -->"
 """On a page whose code talks to the server at `MONGODB`: it runs on one that the tests have started."""
 MONGODB = "mongodb://localhost:27017/shop?replicaSet=rs0"
+_FILE = re.compile(r"^<!-- file: (\S+) -->$")
+"""Before a block that is a file of the reader's: it is written there instead of being run."""
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6}\s+(.*)$")
@@ -24,6 +26,7 @@ class Block(NamedTuple):
     line: int
     code: str
     run: bool
+    file: str = ""
 
 
 def pages() -> list[Path]:
@@ -39,7 +42,8 @@ def blocks(page: Path) -> Iterator[Block]:
         if language is None and fence:
             language, begun, lines = fence[1], number + 1, []
         elif language is not None and line.strip() == "```":
-            yield Block(language, begun, "\n".join(lines) + "\n", marked != NO_RUN)
+            file = _FILE.match(marked)
+            yield Block(language, begun, "\n".join(lines) + "\n", marked != NO_RUN, file[1] if file else "")
             language, marked = None, ""
         elif language is not None:
             lines.append(line)

@@ -2,6 +2,7 @@
 
 The blocks of a page are one program, with `await` at its top level; one that has an entry of its own
 (`if __name__ == "__main__"`, `asyncio.run`) is a program of its own. Line numbers are those of the page.
+A block that is a file is written to it; those with tests are run by pytest at the end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ast
 import asyncio
 import inspect
 import os
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -19,20 +21,34 @@ from tests.docs.pages import MONGODB, Block, blocks
 
 def main(page: Path) -> None:
     runnable = [block for block in blocks(page) if block.language == "python" and block.run]
-    shared = [block for block in runnable if not _is_program(block)]
+    shared = [block for block in runnable if block.file or not _is_program(block)]
     asyncio.run(_run(page, shared))
     for block in runnable:
-        if _is_program(block):
+        if not block.file and _is_program(block):
             exec(_compiled(page, block, flags=0), vars(_module("__main__")))
+    tests = [block.file for block in runnable if Path(block.file).name.startswith("test_")]
+    if tests:
+        # A reader need not have the plugins that our own tests need.
+        env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], env=env, check=True)
 
 
 async def _run(page: Path, shared: list[Block]) -> None:
     namespace = vars(_module("page"))
     for block in shared:
+        if block.file:
+            _write(block)
+            continue
         code = _compiled(page, block, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         answer = eval(code, namespace)
         if code.co_flags & inspect.CO_COROUTINE:
             await answer
+
+
+def _write(block: Block) -> None:
+    file = Path(block.file)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(block.code)
 
 
 def _compiled(page: Path, block: Block, flags: int) -> types.CodeType:

@@ -9,9 +9,12 @@ import pytest
 import typer.main
 
 import mainspring
+from mainspring.admin.schedules import Schedules
 from mainspring.cli import app
 from mainspring.core.options import TASK_OPTIONS
 from mainspring.core.request import CALL_OPTIONS
+from mainspring.core.schedule_options import OPTIONS
+from mainspring.core.ticks import STATUSES
 from mainspring.process import child
 from mainspring.worker import heartbeat, worker
 from mainspring.worker.settings import WorkerSettings
@@ -44,6 +47,22 @@ def test_task_option_is_documented(option: str) -> None:
 @pytest.mark.parametrize("option", CALL_OPTIONS)
 def test_call_option_is_documented(option: str) -> None:
     assert f"`{option}`" in DOCS["tasks"]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_schedule_option_is_documented(option: str) -> None:
+    assert f"`{option}`" in DOCS["schedules"]
+
+
+@pytest.mark.parametrize("method", [name for name in vars(Schedules) if not name.startswith("_")])
+def test_act_on_schedules_is_documented(method: str) -> None:
+    assert f"app.schedules.{method}(" in DOCS["schedules"]
+    assert f"`{method}`" in DOCS["schedules"]
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_status_of_schedules_is_documented(status: str) -> None:
+    assert f"| `{status}` |" in DOCS["schedules"]
 
 
 @pytest.mark.parametrize("setting", settings())

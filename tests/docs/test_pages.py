@@ -82,3 +82,13 @@ def test_page_whose_code_fails_is_noticed(tmp_path: Path) -> None:
     done = run_python("-m", "tests.docs.run_page", str(page), folder=tmp_path)
     assert done.returncode == 1
     assert f'{page}", line 3' in done.stderr
+
+
+def test_a_test_on_a_page_that_fails_is_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    file, test = "one = 1\n", "from one import one\n\n\ndef test_two() -> None:\n    assert one == 2\n"
+    page.write_text(f"<!-- file: one.py -->\n```python\n{file}```\n<!-- file: test_one.py -->\n```python\n{test}```\n")
+    assert [block.file for block in blocks(page)] == ["one.py", "test_one.py"]
+    done = run_python("-m", "tests.docs.run_page", str(page), folder=tmp_path)
+    assert done.returncode == 1
+    assert "assert 1 == 2" in done.stdout
