@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 from mainspring import Mainspring, Task
 from mainspring.admin.schedule_view import ScheduleInfo
-from mainspring.core.records import SCHEDULE, Record
+from mainspring.core.records import SCHEDULE, WORKER, Record
 from mainspring.errors import DefinitionError, UnknownOption
 from mainspring.testing import START, FakeClock
+from mainspring.triggers.reconcile import Reconciler
 
 MINUTE = timedelta(minutes=1)
 Code = Callable[[Mainspring], object]
@@ -264,6 +266,25 @@ async def test_the_last_to_declare_it_dies_while_others_work(deploy: Deploy, clo
         await start(old)
         await clock.advance("10s")
         assert ((await info(new)).status, (await info(new)).runs) == ("retired", 0)
+
+
+async def test_a_worker_that_was_taken_for_dead_declares_it_again(deploy: Deploy, clock: FakeClock) -> None:
+    """Such as one whose machine slept."""
+    old, new = deploy(ticking()), deploy(nothing)
+    seen: list[str] = []
+    async with old.worker(beat=0.02), new.worker():
+        await clock.advance("1s")
+        store = (await new.connect()).store
+        for worker in await store.scan(WORKER):
+            if worker.value["schedules"]:
+                await store.write([worker.evolve(expires_at=clock.now() - 1)])
+        reconciler = Reconciler(store, new.clock, new.declared)
+        await reconciler.run()
+        seen.append((await info(new)).status)
+        async with asyncio.timeout(5):
+            while (await info(new)).status != "active":
+                await clock.advance("1s")
+    assert seen == ["retired"]
 
 
 async def test_a_schedule_of_that_name_is_taken_over(deploy: Deploy, clock: FakeClock) -> None:

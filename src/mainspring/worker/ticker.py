@@ -19,7 +19,7 @@ from mainspring.events import emit
 from mainspring.stores.base import BATCH_ROWS
 from mainspring.triggers.clock import Firing
 from mainspring.triggers.duty import PATIENCE, Duty, wake_on_duty
-from mainspring.triggers.reconcile import retire_orphans
+from mainspring.triggers.reconcile import Reconciler, retire_orphans
 from mainspring.worker.rounds import Rounds
 
 if TYPE_CHECKING:
@@ -38,12 +38,19 @@ class Ticker:
         self._follows: dict[str, bool] = {}
         """Of the schedules whose runs have begun here: whether the end of a run may make them due."""
         self._following: set[asyncio.Task[None]] = set()
+        self._declares = False
         self._firing: Firing
         self._duty: Duty
 
     def nudge(self) -> None:
         """Look again now."""
         self._nudge.set()
+
+    def declare(self) -> None:
+        """Say again which schedules the code declares: this worker was taken for dead for a while (its machine slept,
+        or the store lost its data), and others may have retired them."""
+        self._declares = True
+        self.nudge()
 
     async def run(self) -> None:
         """Fire until cancelled."""
@@ -52,6 +59,9 @@ class Ticker:
         back_off, asked = 0.0, True
         while True:
             try:
+                if self._declares:
+                    await Reconciler(self._worker.store, self._worker.clock, self._worker.app.declared).run()
+                    self._declares = False
                 if asked:
                     await self._duty.take(None)
                 delay, back_off = await self._round(), 0.0

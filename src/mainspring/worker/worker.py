@@ -364,7 +364,10 @@ class Worker:
             "schedules": sorted(self.app.declared),
             "concurrency": self.settings.concurrency,
         }
+        unseen = not first and (old.expires_at or 0) <= now
         await store.write([old.evolve(written_at=now, expires_at=now + SHOWN_FOR, value=value)])
+        if unseen:
+            self.call_soon(self.ticker.declare)
 
     def stats(self) -> WorkerStats:
         """What this worker did and does."""
