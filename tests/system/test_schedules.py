@@ -303,6 +303,18 @@ async def test_one_that_cannot_be_read(app: Mainspring) -> None:
     assert await app.schedules.get("bad") is None
 
 
+async def test_one_whose_zone_this_machine_does_not_know(app: Mainspring) -> None:
+    await app.schedules.create("bad", "flaky", cron="@daily")
+    store = (await app.connect()).store
+    record = await store.read(SCHEDULE, "bad")
+    assert record is not None
+    await store.write([record.evolve(value=record.value | {"timezone": "Mars/Olympus"})])
+    [found] = await app.schedules.list()
+    assert found.timezone == "Mars/Olympus"
+    assert found.when.startswith("at no time that can be read: ")
+    assert (await app.schedules.update("bad", timezone="Asia/Tokyo")).when == "every day at 00:00, Asia/Tokyo"
+
+
 # -- times and words ---------------------------------------------------------------------------------------------------
 
 

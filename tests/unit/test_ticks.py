@@ -446,6 +446,26 @@ def test_a_job_stands_where_its_schedule_asked_for_it() -> None:
     assert stands(world.schedule, job_of(world.schedule, "run-1", START, START, Placing()))
 
 
+def test_a_tick_that_was_being_fired_when_its_schedule_was_paused() -> None:
+    world = every()
+    for fired in (0, 1):
+        late = tick_job(world, world.next or 0)
+        assert len(world.ran) == fired
+        assert not stands(pause(world.schedule, ""), late)
+        assert not stands(world.schedule.evolve(retired=True), late)
+        world.run(10 * M)
+        assert stands(pause(world.schedule, ""), tick_job(world, 10 * M)), "it was fired before"
+    once = World(at=at(M))
+    assert stands(pause(once.schedule, ""), tick_job(once, M))
+
+
+def test_a_job_that_waits_while_its_history_is_short() -> None:
+    world = every(history=1)
+    world.look(10 * M)
+    world.schedule, _ = note_run(world.schedule, "run-1")
+    assert stands(world.schedule, tick_job(world, 10 * M))
+
+
 def test_a_job_that_was_skipped_or_missed_does_not_stand() -> None:
     world = every(catch_up="one")
     world.look(35 * M)

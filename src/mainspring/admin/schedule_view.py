@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mainspring.core import ticks
 from mainspring.core.codec import decode_value
 from mainspring.core.describe import describe
 from mainspring.core.job import LIVE, Job, Run, State
 from mainspring.core.schedule import Missed, Schedule
+from mainspring.errors import DefinitionError
 from mainspring.stores.base import LogLine
 
 OUTCOMES = {"succeeded": "completed", "timed_out": "failed", "dead": "failed", "skipped": "completed"}
@@ -140,9 +141,13 @@ def _missed(missed: Missed | None) -> MissedRuns | None:
 
 
 def _timing(schedule: Schedule, now: int) -> dict[str, Any]:
-    zone, upcoming = ZoneInfo(schedule.timezone), next_tick(schedule)
+    upcoming = next_tick(schedule)
+    try:
+        zone, when = ZoneInfo(schedule.timezone), describe(schedule.trigger, now)
+    except (DefinitionError, ZoneInfoNotFoundError, ValueError) as error:  # of one schedule, in a list of many
+        zone, when = ZoneInfo("UTC"), f"at no time that can be read: {error}"
     return {
-        "when": describe(schedule.trigger, now),
+        "when": when,
         "cron": schedule.cron,
         "every": _seconds(schedule.every),
         "at": _utc(schedule.at),

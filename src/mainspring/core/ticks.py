@@ -65,7 +65,7 @@ def plan(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> Plan:
     schedule = _count_from_end(schedule, [rows.get(entry) for entry in ended], now)
     schedule, ticks, out = _fire(schedule)
     arrived = schedule.next is not None and schedule.next <= now
-    if arrived and taken_in:
+    if arrived and (taken_in or rows.get(str(schedule.next)) is not None):
         return Plan(schedule, ticks, now, dropped + out)
     if schedule.next is not None and arrived:
         schedule, several = _arrive(schedule, schedule.next, now)
@@ -89,6 +89,8 @@ def _take_in(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> tu
     tick = schedule.next
     if tick is None or tick > now or rows.get(str(tick)) is None:
         return schedule, False, ()
+    if schedule.overlap == "allow" and schedule.backlog:
+        return schedule, False, ()  # these first: the history is in the order of ticks, or `stands` would be misled
     noted, dropped = _note(schedule.evolve(fired=schedule.fired + 1, last_tick=tick), [str(tick)])
     return noted.evolve(next=_next(schedule, tick)), True, dropped
 
@@ -224,16 +226,19 @@ def _jitter(schedule: Schedule, tick: int) -> int:
 
 
 def stands(schedule: Schedule | None, job: Job) -> bool:
-    """Whether a tick's job that begins is one that its schedule asked for. It is not where the schedule is gone, and
-    where a scheduler that slept for long has added a tick that had its run and was forgotten."""
+    """Whether a tick's job that begins is one that its schedule asked for. It is not where the schedule is gone, where
+    it was paused while the tick was being fired, and where a scheduler that slept for long has added a tick that had
+    its run and was forgotten."""
     entry = (job.key or "").rpartition("/")[2]
     if schedule is None or schedule.job_id(entry) != job.id:
         return False
-    if not entry.isdigit() or entry in schedule.recent or schedule.last_tick is None:
+    if not entry.isdigit() or entry in schedule.recent or entry in schedule.live:
         return True
     tick = int(entry)
-    if tick > schedule.last_tick or tick in schedule.backlog:
-        return True  # not noted yet: whoever added it is about to, or has died over it
+    if schedule.last_tick is None or tick > schedule.last_tick or tick in schedule.backlog:
+        # Not noted yet: whoever added it is about to, or has died over it. A single run has its turn after a pause,
+        # and its id is the same then: so it may as well be now.
+        return not asleep(schedule) or not schedule.recurring
     ticks = [int(noted) for noted in schedule.recent if noted.isdigit()]
     return schedule.overlap == "allow" and bool(ticks) and tick < ticks[0]  # it has waited for long
 
