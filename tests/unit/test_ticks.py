@@ -255,6 +255,7 @@ def test_once_at_a_time() -> None:
     assert (world.ran, world.next, world.schedule.recurring) == ([5 * M], None, False)
     assert due_at(world.schedule, START + HOUR) is None
     assert expires_at(world.schedule, START) == START + 90 * DAY
+    assert job_of(world.schedule, str(START), START, START, Placing()).kept == 90 * DAY
     world.run(DAY)
     assert world.ran == [5 * M]
 
@@ -479,18 +480,32 @@ def test_a_job_that_was_skipped_or_missed_does_not_stand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("catch_up", "overlap", "late", "begun"), list(itertools.product(CATCH_UP, OVERLAP, (0, 10, 25), (False, True)))
+    ("catch_up", "overlap", "due", "late", "begun"),
+    list(itertools.product(CATCH_UP, OVERLAP, (10, 35), (0, 10, 25), (False, True))),
 )
-def test_a_death_before_the_write(catch_up: str, overlap: str, late: int, begun: bool) -> None:
+def test_a_death_before_the_write(catch_up: str, overlap: str, due: int, late: int, begun: bool) -> None:
     world = every(catch_up=catch_up, overlap=overlap)
-    world.now = 10 * M
+    world.now = due * M
     world.act(*world.read(), dies=True)
     if begun:
         world.begin()
-    world.look((10 + late) * M)
+    world.look((due + late) * M)
     world.begin()
     world.run()
-    assert world.ran[0] == 10 * M
+    assert due > 10 or world.ran[0] == 10 * M
     assert len(world.ran) == len(set(world.ran)) == world.schedule.fired
-    assert sum(world.counts) == 1 + late // 10
-    assert overlap == "allow" or world.together == 1
+    assert sum(world.counts) == (due + late) // 10
+    assert overlap == "allow" or world.together <= 1
+
+
+@pytest.mark.parametrize(("catch_up", "overlap"), list(itertools.product(CATCH_UP, OVERLAP)))
+def test_one_death_after_another(catch_up: str, overlap: str) -> None:
+    world = every(catch_up=catch_up, overlap=overlap)
+    for now in (10, 20, 30):
+        world.now = now * M
+        world.act(*world.read(), dies=True)
+        world.begin()
+        world.end()
+    world.run(45 * M)
+    assert len(world.ran) == len(set(world.ran)) == world.schedule.fired
+    assert sum(world.counts) == 4

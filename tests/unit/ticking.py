@@ -7,7 +7,7 @@ from typing import Any
 
 from mainspring.core.job import LIVE, Job, State
 from mainspring.core.schedule import Schedule
-from mainspring.core.ticks import Placing, Plan, job_of, new_schedule, open_entries, plan, stands
+from mainspring.core.ticks import Placing, Plan, due_at, job_of, new_schedule, open_entries, plan, stands
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 START = 1_893_456_000_000
@@ -25,6 +25,7 @@ class World:
     def __init__(self, **options: Any) -> None:
         self.now = 0
         self.schedule: Schedule = new_schedule("s", "t", "{}", options, START)
+        self._written = (self.schedule, due_at(self.schedule, START))
         self.version = 1
         self.rows: dict[str, Job] = {}
         self.ran: list[int] = []
@@ -42,13 +43,23 @@ class World:
         return plan(schedule, {entry: self.rows.get(entry) for entry in entries}, START + self.now)
 
     def look(self, now: int | None = None) -> Plan:
-        """One scheduler looks until nothing is due any more."""
+        """One scheduler looks until nothing is due any more, and answers what it did last."""
         self.now = self.now if now is None else now
+        made = Plan(self.schedule, (), self.due)
         for _ in range(1_000):
+            # Whoever ends a run looks at once, where that is waited for.
+            if not self.schedule.waits and (self.due is None or self.due > START + self.now):
+                return made
             made = self.act(*self.read())
-            if made.due_at is None or made.due_at > START + self.now:
+            if self.due is None or self.due > START + self.now:
                 return made
         raise AssertionError("due for ever")
+
+    @property
+    def due(self) -> int | None:
+        """When somebody is to look, as it is stored."""
+        known, due = self._written
+        return due if known is self.schedule else due_at(self.schedule, START + self.now)
 
     def act(self, schedule: Schedule, version: int, dies: bool = False) -> Plan:
         """Add the jobs, and write, unless somebody has written since, or this one dies."""
@@ -57,6 +68,7 @@ class World:
             self.rows.setdefault(str(tick), job_of(schedule, str(tick), tick, START + self.now, Placing()))
         if not dies and version == self.version:
             self.schedule, self.version = made.schedule, version + 1
+            self._written = (made.schedule, made.due_at)
             for entry in made.dropped:
                 if entry in self.rows and self.rows[entry].state not in LIVE:
                     del self.rows[entry]
