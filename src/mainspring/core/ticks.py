@@ -57,7 +57,9 @@ def plan(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> Plan:
     It fires nothing but what anybody would who reads the same schedule, however much later: its backlog, and its next
     tick. Where more have come meanwhile, what becomes of them is written down first, and fired then.
     """
+    schedule, dropped_before = _take_back(schedule, rows)
     schedule, taken_in, dropped = _take_in(schedule, rows, now)
+    dropped = dropped_before + dropped
     ended = tuple(entry for entry in schedule.live if not _goes_on(rows.get(entry)))
     schedule = schedule.evolve(live=tuple(entry for entry in schedule.live if entry not in ended))
     if asleep(schedule):
@@ -76,11 +78,38 @@ def plan(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> Plan:
 
 
 def open_entries(schedule: Schedule, now: int) -> tuple[str, ...]:
-    """The entries whose jobs a plan must know: those that may go on, and the next tick, which somebody may have added
-    and died over it."""
+    """The entries whose jobs a plan must know: those that may go on, the next tick, which somebody may have added and
+    died over it, and those that were left out last, which somebody may have added in that very moment."""
+    known = (*schedule.live, *(str(tick) for tick in _left_out(schedule)))
     if schedule.next is None or schedule.next > now:
-        return schedule.live
-    return (*schedule.live, str(schedule.next))
+        return known
+    return (*known, str(schedule.next))
+
+
+def _left_out(schedule: Schedule) -> list[int]:
+    """Ticks that were next when they were counted as missed or skipped, and nothing was fired since."""
+    noted = next((int(entry) for entry in reversed(schedule.recent) if entry.isdigit()), -1)
+    missed = None if schedule.last_missed is None else schedule.last_missed.first
+    return sorted(tick for tick in {missed, schedule.last_skipped} if tick is not None and tick > noted)
+
+
+def _take_back(schedule: Schedule, rows: Mapping[str, Job | None]) -> tuple[Schedule, tuple[str, ...]]:
+    """The schedule with those noted that were left out, while somebody added their job who knew less, or more: where
+    the job began before they were left out, `stands` let it, and it is to be known that it runs."""
+    dropped: tuple[str, ...] = ()
+    for tick in _left_out(schedule):
+        row = rows.get(str(tick))
+        if row is None or row.state is State.CANCELLED:
+            continue
+        schedule, out = _note(schedule.evolve(fired=schedule.fired + 1), [str(tick)])
+        dropped += out
+        if tick == schedule.last_skipped:
+            schedule = schedule.evolve(skipped=schedule.skipped - 1, last_skipped=None)
+        elif schedule.last_missed is not None:
+            count = schedule.last_missed.count - 1
+            story = schedule.last_missed.evolve(count=count) if count else None
+            schedule = schedule.evolve(missed=schedule.missed - 1, last_missed=story)
+    return schedule, dropped
 
 
 def _take_in(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> tuple[Schedule, bool, tuple[str, ...]]:
