@@ -36,6 +36,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class Attached(Protocol):
+    """A worker, as a clock of that kind sees it."""
+
+    async def until(self) -> int | None:
+        """Wait until nothing is left that is due now; answers when something is due next, in ms."""
+        ...
+
+    async def hold(self, now: int) -> None:
+        """Keep what is held, for the time is about to be `now`."""
+        ...
+
+
 class TimeSource(Protocol):
     """A clock of the caller's own, for tests: `mainspring.testing.FakeClock`."""
 
@@ -43,9 +55,9 @@ class TimeSource(Protocol):
 
     def listen(self, listener: Callable[[], object]) -> None: ...
 
-    def attach(self, quiet: Callable[[], Awaitable[int | None]]) -> None: ...
+    def attach(self, worker: Attached) -> None: ...
 
-    def detach(self, quiet: Callable[[], Awaitable[int | None]]) -> None: ...
+    def detach(self, worker: Attached) -> None: ...
 
 
 class Mainspring:

@@ -9,16 +9,15 @@ async with app.worker():
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 
+from mainspring.app import Attached
 from mainspring.core.duration import Duration, instant, milliseconds
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 ROUNDS = 20
 """How often all are asked whether something is left that is due now: what one worker ends may be work for another."""
-Quiet = Callable[[], Awaitable[int | None]]
-"""Waits until nothing is left to do at this time, and answers when something is due next, in ms."""
 
 
 class FakeClock:
@@ -27,7 +26,7 @@ class FakeClock:
     def __init__(self, start: datetime = START) -> None:
         self._now = instant(start, "start")
         self._listeners: list[Callable[[], object]] = []
-        self._attached: list[Quiet] = []
+        self._attached: list[Attached] = []
 
     def now(self) -> int:
         """The time, in ms since the epoch."""
@@ -37,28 +36,30 @@ class FakeClock:
         """Move the time on. Where a worker runs, it goes from one due time to the next, of schedules and of jobs, and
         lets everything run that is due at each: so a month of a daily schedule is thirty runs, in order.
 
-        A handler that does not end within a second is not waited for: it waits for the test.
+        A handler that does not end within a second is not waited for: it waits for the test, and keeps its lease.
         """
         end = self._now + milliseconds(duration, "advance")
         due = await self._quiet()
         while due is not None and due <= end:
-            self._move(due)
+            await self._move(due, end)
             due = await self._quiet()
-        self._move(end)
+        await self._move(end, end)
         await self._quiet()
 
     def listen(self, listener: Callable[[], object]) -> None:
         """Call `listener` whenever the time moves. It must not block."""
         self._listeners.append(listener)
 
-    def attach(self, quiet: Quiet) -> None:
-        """Ask this one, in the event loop that moves the time, whether the time may go on."""
-        self._attached.append(quiet)
+    def attach(self, worker: Attached) -> None:
+        """Ask this worker, if it lives in the event loop that moves the time, whether it may go on."""
+        self._attached.append(worker)
 
-    def detach(self, quiet: Quiet) -> None:
-        self._attached = [one for one in self._attached if one != quiet]
+    def detach(self, worker: Attached) -> None:
+        self._attached = [one for one in self._attached if one is not worker]
 
-    def _move(self, now: int) -> None:
+    async def _move(self, now: int, end: int) -> None:
+        for worker in list(self._attached):
+            await worker.hold(end)
         self._now = now
         for listener in list(self._listeners):
             listener()
@@ -68,7 +69,7 @@ class FakeClock:
         dues: list[int] = []
         for _ in range(ROUNDS):
             await asyncio.sleep(0)
-            dues = [due for quiet in list(self._attached) if (due := await quiet()) is not None]
+            dues = [due for worker in list(self._attached) if (due := await worker.until()) is not None]
             if all(due > self._now for due in dues):
                 break
         return min((due for due in dues if due > self._now), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -311,3 +312,11 @@ async def test_a_paused_job_takes_asks_and_stays_paused(app: Mainspring, clock: 
     job = await handle.get()
     assert (job.state, job.input) == (State.PAUSED, '{"n":1}')
     assert job.due_at == clock.now() + UNITS["s"]
+
+
+async def test_a_set_has_one_text_in_every_process(app: Mainspring) -> None:
+    @app.task(unique=True)
+    async def tag(tags: set[str]) -> None: ...
+
+    letters = "qwertyuiopasdfghjkl"
+    assert tag.encode_input(tags=set(letters)) == f'{{"tags":{json.dumps(sorted(letters), separators=(",", ":"))}}}'

@@ -98,10 +98,11 @@ async def test_a_handler_that_waits_for_the_test_is_not_waited_for(world: World)
 
     async with world.app, world.app.worker():
         job = await patient.enqueue()
-        await world.clock.advance("10s")
+        await world.clock.advance("3h")
         assert await job.status() == "running"
         go.set()
         assert await job.result(timeout=10) == "done"
+        assert len((await job.get()).runs) == 1  # its lease was kept
 
 
 async def test_without_a_worker_the_time_just_moves(world: World) -> None:

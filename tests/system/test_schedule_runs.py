@@ -161,7 +161,7 @@ async def test_a_run_by_hand_counts_for_overlap(
 ) -> None:
     monkeypatch.setattr("mainspring.worker.quiet.PATIENCE", 0.05)  # the clock does not wait for long
     await app.schedules.create("s", "hold", every="1h", overlap=overlap)
-    async with app.worker(lease="1d") as worker:  # the clock moves on under a run
+    async with app.worker() as worker:
         by_hand = await app.schedules.run("s")
         await wait_until(lambda: shop.began == 1, "the run by hand")
         assert await status(app) == "running"

@@ -31,12 +31,20 @@ class Inputs:
         given = self._placed(args, kwargs) if args else kwargs
         try:
             if self._extras is None:
-                return self._shape.encode(given)
+                return self._in_order(*self._shape.encode(given))
             return self._encode_apart(given, self._extras)
         except InputError as e:
             if type(e) is not InputError:
                 raise
             raise InputError(f"{e} Expected {self._signature.text}; nothing was stored.") from e.__cause__
+
+    def _in_order(self, values: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
+        """The text with sets sorted, so that equal inputs have one text in every process."""
+        sets = [name for name, value in values.items() if isinstance(value, (set, frozenset))]
+        if not sets:
+            return values, text
+        plain = decode_value(text)
+        return values, encode_value(plain | {name: sorted(plain[name], key=repr) for name in sets}, self._what)
 
     def decode(self, text: str) -> dict[str, Any]:
         """The arguments, by keyword. Raises `InputError` where the stored text no longer fits."""

@@ -94,13 +94,13 @@ def _left_out(schedule: Schedule) -> list[int]:
 
 
 def _take_back(schedule: Schedule, rows: Mapping[str, Job | None]) -> tuple[Schedule, tuple[str, ...]]:
-    """The schedule with those noted that were left out, while somebody added their job who knew less, or more: where
-    the job began before they were left out, `stands` let it, and it is to be known that it runs."""
+    """The schedule with those noted that were left out while somebody else added their job, which began before they
+    were: `stands` let it, and it is to be known that it runs."""
     dropped: tuple[str, ...] = ()
     for tick in _left_out(schedule):
         row = rows.get(str(tick))
-        if row is None or row.state is State.CANCELLED:
-            continue
+        if row is None or not row.claims or row.state is State.CANCELLED:
+            continue  # nor will it run
         schedule, out = _note(schedule.evolve(fired=schedule.fired + 1), [str(tick)])
         dropped += out
         if tick == schedule.last_skipped:

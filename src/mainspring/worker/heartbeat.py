@@ -38,6 +38,7 @@ class Heartbeat:
         self._settings = worker.settings
         self._thread = threading.Thread(target=self._main, name="mainspring-heartbeat", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._store: Store | None = None
         self._nudge: asyncio.Event | None = None
         self._nudged = False
         self._stopping = False
@@ -59,6 +60,22 @@ class Heartbeat:
         if not self._nudged and self._loop is not None and self._nudge is not None:
             self._nudged = True
             self._post(self._nudge)
+
+    async def hold(self, now: int) -> None:
+        """Renew everything as if it were `now`: a test is about to move its clock there."""
+        if self._loop is None or self._store is None or self._ends():
+            return
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._hold(self._store, now), self._loop))
+
+    async def _hold(self, store: Store, now: int) -> None:
+        holds = self._take_up(now, every=True)
+        try:
+            for first in range(0, len(holds), BATCH_ROWS):
+                await self._renew(store, holds[first : first + BATCH_ROWS], now)
+        except StoreError as error:
+            emit("renew.failed", logging.WARNING, worker=self._worker.id, jobs=len(holds), error=str(error))
+        finally:
+            self._put_down(holds)
 
     def end(self) -> None:
         """Let the thread end after the renewals in flight. Safe from any thread."""
@@ -91,6 +108,7 @@ class Heartbeat:
         self._loop, self._nudge = asyncio.get_running_loop(), asyncio.Event()
         store = self._worker.store.clone()
         await self._open(store)
+        self._store = store
         beside = [asyncio.create_task(self._listen(store)), asyncio.create_task(self._watch_leases())]
         try:
             while not self._ends():

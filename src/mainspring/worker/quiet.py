@@ -1,4 +1,4 @@
-"""For clocks that tests hold: wait until a worker has done all that there is to do at this time."""
+"""A worker under a clock that a test holds: what it does before the time moves on, and after."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ class Quiet:
             await self._handlers()
             if worker.desk.taken == taken:
                 return min((due for due in dues if due is not None), default=None)
+
+    async def hold(self, now: int) -> None:
+        """Keep what is held here, as its heartbeat would in all the time that is about to pass at once."""
+        if asyncio.get_running_loop() is self._worker.loop and self._worker.desk.holds:
+            await self._worker.heartbeat.hold(now)
 
     async def _handlers(self) -> None:
         desk = self._worker.desk

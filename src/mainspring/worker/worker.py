@@ -92,7 +92,7 @@ class Worker:
         self.pump = Pump(self)
         self.janitor = Janitor(self)
         self.ticker = Ticker(self)
-        self._quiet = Quiet(self).until
+        self._quiet = Quiet(self)
         self.processed = 0
         self.failed = 0
         self.exit_code = 0

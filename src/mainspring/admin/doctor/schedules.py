@@ -48,9 +48,7 @@ def _late(late: Sequence[Record], now: int) -> Finding | None:
         return None
     longest = humanize(now - min(record.due_at or now for record in late))
     found = f"due for up to {longest} and not fired: {listed([record.name for record in late])}"
-    return warning(
-        "late schedules", found, "fired at their time", "start a worker of this store, any will do"
-    )
+    return warning("late schedules", found, "fired at their time", "start a worker of this store, any will do")
 
 
 def _broken(names: Sequence[str]) -> Finding | None:
