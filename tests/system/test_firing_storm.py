@@ -20,7 +20,7 @@ from mainspring.core.ids import new_token
 from mainspring.core.job import LIVE, State
 from mainspring.core.outcome import Cancelled
 from mainspring.core.records import SCHEDULE
-from mainspring.core.schedule import decode_schedule
+from mainspring.core.schedule import Schedule, decode_schedule
 from mainspring.core.ticks import stands
 from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import Store
@@ -32,16 +32,16 @@ from tests.system.schedulers import Killed, Scheduler, live, rows, scheduler, st
 
 SECOND = 1_000
 STEPS = 400
-FIRST, COUNT = (int(part) for part in os.environ.get("MAINSPRING_STORMS", "0+3").split("+"))
-SEEDS = range(FIRST, FIRST + COUNT)
-"""More of them: MAINSPRING_STORMS=100+50."""
+FIRST, COUNT = (int(part) for part in os.environ.get("MAINSPRING_STORMS", "0+0").split("+"))
+SEEDS = (14, 26, *range(FIRST, FIRST + COUNT))
+"""These have found faults. More: MAINSPRING_STORMS=100+50."""
 LEASE = 10**9
 """No lease lapses."""
 
 
-@pytest.fixture(params=["file", *SLOW_STORES])
+@pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Stores that several schedulers can share."""
+    """A store that several schedulers can share."""
     with store_url(request.param, tmp_path) as url:
         yield url
 
@@ -201,12 +201,24 @@ class Storm:
                 await turns.go_on("", Killed())
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.parametrize("url", ["file"], indirect=True)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("history", [3, 500], ids=["short", "long"])
 @pytest.mark.parametrize("catch_up", ["one", "all"])
 @pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])
-async def test_storms(app: Mainspring, clock: FakeClock, overlap: Any, catch_up: Any, history: int, seed: int) -> None:
+async def test_storms(app: Mainspring, clock: FakeClock, overlap: str, catch_up: str, history: int, seed: int) -> None:
+    await storms(app, clock, overlap, catch_up, history, seed)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("url", SLOW_STORES, indirect=True)
+@pytest.mark.parametrize("catch_up", ["one", "all"])
+@pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])
+async def test_storms_on_servers(app: Mainspring, clock: FakeClock, overlap: str, catch_up: str) -> None:
+    await storms(app, clock, overlap, catch_up, 3, SEEDS[0])
+
+
+async def storms(app: Mainspring, clock: FakeClock, overlap: str, catch_up: str, history: int, seed: int) -> None:
     @app.task
     async def noop() -> None: ...
 
@@ -223,8 +235,12 @@ async def test_storms(app: Mainspring, clock: FakeClock, overlap: Any, catch_up:
         for _ in range(STEPS):
             await storm.step()
         end = await storm.calm()
-    schedule, jobs = await stored(app, "s"), await rows(app, "s")
-    passed = (end - begin) // SECOND
+    await check(storm, await stored(app, "s"), begin, end)
+
+
+async def check(storm: Storm, schedule: Schedule, begin: int, end: int) -> None:
+    """Each tick has one job, which ran once, or is counted; and runs kept apart."""
+    jobs, passed = await rows(storm.app, "s"), (end - begin) // SECOND
     assert passed > 10
     assert not [job for job in jobs if job.state in LIVE]
     ticks = [job.scheduled_at for job in jobs if job.state is State.COMPLETED]
@@ -233,9 +249,9 @@ async def test_storms(app: Mainspring, clock: FakeClock, overlap: Any, catch_up:
     assert schedule.fired == len(storm.runs), "what ran is not what was fired"
     assert schedule.fired + schedule.missed + schedule.skipped + len(schedule.backlog) == passed
     assert set(storm.runs) <= {begin + n * SECOND for n in range(1, passed + 1)}
-    assert overlap == "allow" or storm.most == 1
-    if catch_up == "all":
+    assert schedule.overlap == "allow" or storm.most == 1, "runs overlapped"
+    if schedule.catch_up == "all":
         assert schedule.missed == 0
-        assert overlap == "skip" or set(storm.superseded) <= set(storm.runs)
-        assert overlap == "skip" or len(storm.runs) == passed
-    print(f"{passed} ticks: {schedule.fired} fired, {schedule.missed} missed, {schedule.skipped} skipped")
+    if schedule.catch_up == "all" and schedule.overlap != "skip":
+        assert set(storm.superseded) <= set(storm.runs)
+        assert len(storm.runs) == passed, "a tick was lost"
