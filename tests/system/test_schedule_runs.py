@@ -211,6 +211,23 @@ async def test_a_run_that_failed_for_good_does_not_end_its_schedule(
     assert [one.attempt for one in await app.schedules.executions("s", limit=2)] == [1, 3]
 
 
+@pytest.mark.parametrize("dead", [True, False])
+async def test_a_run_that_is_let_run_again_is_still_for_its_time(
+    app: Mainspring, clock: FakeClock, shop: Shop, dead: bool
+) -> None:
+    shop.fails = 1
+    await app.schedules.create("s", "work", cron="0 3 * * *")
+    async with app.worker():
+        await clock.advance("2d")
+        await (app.dead_letters.retry_all() if dead else app.jobs.retry(task="work", status="dead"))
+        await clock.advance("0s")
+    night = START + timedelta(hours=3)
+    assert shop.ran == [night, night + DAY, night]
+    assert [(one.scheduled_at, one.status) for one in await app.schedules.executions("s")] == [
+        (night + DAY, "completed"), (night, "completed"), (night, "failed"),
+    ]  # fmt: skip
+
+
 async def test_reset_retries(app: Mainspring, clock: FakeClock, shop: Shop) -> None:
     shop.fails = 4
     await app.schedules.create("s", "work", every="1h", max_retries=1, retry_delay="10m")

@@ -12,7 +12,7 @@ from mainspring.core import ticks
 from mainspring.core.codec import decode_value
 from mainspring.core.describe import describe
 from mainspring.core.job import LIVE, Job, Run, State
-from mainspring.core.schedule import Missed, Schedule
+from mainspring.core.schedule import Missed, Schedule, meant_for
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import LogLine
 
@@ -210,7 +210,7 @@ def _last(executions: Sequence[Execution]) -> Execution | None:
 def _ended(job: Job, run: Run, entry: str, lines: Sequence[LogLine]) -> Execution:
     return Execution(
         job_id=job.id, status=OUTCOMES.get(run.outcome, run.outcome), outcome=run.outcome, attempt=run.attempt,
-        scheduled_at=_time(job.scheduled_at), started_at=_time(run.started_at),
+        scheduled_at=_time(meant_for(job)), started_at=_time(run.started_at),
         duration=(run.ended_at - run.started_at) / 1000,
         error=str(run.error) if run.error is not None else run.note or None, result=None,
         output=_output(lines, run.claim), manual=not entry.isdigit(), worker=run.worker,
@@ -230,7 +230,7 @@ def _open(job: Job, entry: str, lines: Sequence[LogLine]) -> Execution:
     else:
         status = job.state.value
     return Execution(
-        job_id=job.id, status=status, outcome="", attempt=job.attempt, scheduled_at=_time(job.scheduled_at),
+        job_id=job.id, status=status, outcome="", attempt=job.attempt, scheduled_at=_time(meant_for(job)),
         started_at=_utc(job.started_at) if running else None, duration=None,
         error=None if job.state in LIVE else job.reason or None, result=None,
         output=_output(lines, job.claims) if running else "", manual=not entry.isdigit(),

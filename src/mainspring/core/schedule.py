@@ -15,7 +15,7 @@ import msgspec
 
 from mainspring.core.cron import Cron, DstGap, DstOverlap
 from mainspring.core.ids import key_id
-from mainspring.core.job import Frozen
+from mainspring.core.job import Frozen, Job
 from mainspring.core.trigger import At, Every, Trigger
 from mainspring.errors import DefinitionError
 
@@ -167,3 +167,9 @@ def encode_schedule(schedule: Schedule, stored: Mapping[str, Any]) -> dict[str, 
     unknown = {name: value for name, value in stored.items() if name not in _FIELDS}
     made: dict[str, Any] = msgspec.to_builtins(schedule)
     return unknown | made
+
+
+def meant_for(job: Job) -> int:
+    """The time that a job is meant for, in ms. A tick keeps its own, however much later somebody lets it run again."""
+    entry = (job.key or "").rpartition("/")[2]
+    return int(entry) if job.origin.startswith(ORIGIN) and entry.isdigit() else job.scheduled_at

@@ -18,6 +18,7 @@ from mainspring.core.duration import Duration, until
 from mainspring.core.job import Job
 from mainspring.core.records import task_gate
 from mainspring.core.request import transaction_of
+from mainspring.core.schedule import meant_for
 from mainspring.errors import InputError, MainspringError
 from mainspring.stores.base import LogLine
 from mainspring.transactions import TIMEOUT, run_in_transaction
@@ -87,8 +88,9 @@ class Context:
 
     @property
     def scheduled_at(self) -> datetime:
-        """The time that was asked for; retries and snoozes do not change it."""
-        return _utc(self._hold.job.scheduled_at)
+        """The time that was asked for; retries and snoozes do not change it. Of a schedule, the time of the tick, also
+        where somebody lets it run again later."""
+        return _utc(meant_for(self._hold.job))
 
     @property
     def started_at(self) -> datetime:
