@@ -16,7 +16,6 @@ from mainspring.core.schedule import ORIGIN, Schedule, decode_schedule
 from mainspring.core.ticks import stands
 from mainspring.errors import DefinitionError, StoreError
 from mainspring.events import emit
-from mainspring.stores.base import BATCH_ROWS
 from mainspring.triggers.clock import Firing
 from mainspring.triggers.duty import PATIENCE, Duty, wake_on_duty
 from mainspring.triggers.reconcile import Reconciler, retire_orphans
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
     from mainspring.worker.worker import Worker
 
 LONGEST_BACK_OFF = 5.0
+AT_ONCE = 100
+"""Schedules fired in one go: 0.03 s on SQLite and Redis, 0.1 s on MongoDB. Of 500 on a busy machine others believed
+that nobody did it, after `PATIENCE`, and did it too."""
 FAR = 253_402_300_799_000
 """The end of the year 9999."""
 
@@ -85,7 +87,7 @@ class Ticker:
         """Fire what is due, if that is ours to do. Answers how many seconds to sleep."""
         self.rounds.begin()
         now, poll = self._worker.clock.now(), self._worker.settings.poll_ms
-        records = await self._worker.store.scan(SCHEDULE, due=now + poll, limit=BATCH_ROWS)
+        records = await self._worker.store.scan(SCHEDULE, due=now + poll, limit=AT_ONCE)
         due = [record for record in records if record.due_at is not None and record.due_at <= now]
         if not due:
             self.rounds.end(True, await self._first_due(records))
