@@ -93,6 +93,8 @@ async def test_create_refuses_a_name_that_is_taken(app: Mainspring) -> None:
     ("task", "input", "options", "error", "message"),
     [
         ("reprot", {}, {"every": "5m"}, UnknownTask, "Did you mean 'report'"),
+        (print, {}, {"every": "5m"}, DefinitionError, "bad task: <built-in function print>. Expected a task"),
+        (None, {}, {"every": "5m"}, DefinitionError, "bad task: None"),
         ("report", {}, {"every": "5m"}, InputError, "kind"),
         ("report", {"kind": "x", "pages": "many"}, {"every": "5m"}, InputError, "pages"),
         ("report", {"kind": "x", "colour": 1}, {"every": "5m"}, InputError, "colour"),
@@ -101,7 +103,7 @@ async def test_create_refuses_a_name_that_is_taken(app: Mainspring) -> None:
     ],
 )
 async def test_create_refuses_and_stores_nothing(
-    app: Mainspring, task: str, input: dict[str, Any], options: dict[str, Any], error: type[Exception], message: str
+    app: Mainspring, task: Any, input: dict[str, Any], options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         await app.schedules.create("sales", task, input, **options)
@@ -215,6 +217,7 @@ async def test_update_refuses_and_changes_nothing(app: Mainspring) -> None:
     made = await app.schedules.create("sales", "report", {"kind": "x"}, every="1h")
     bad: list[tuple[type[Exception], dict[str, Any]]] = [
         (UnknownTask, {"task": "nobody"}),
+        (DefinitionError, {"task": print}),
         (InputError, {"task": "flaky"}),  # its input is another's
         (InputError, {"input": {"pages": 1}}),
         (DefinitionError, {"cron": "99 * * * *"}),
@@ -329,6 +332,7 @@ def test_preview_and_describe_need_no_store() -> None:
     assert schedules.preview(at=START + DAY, start=START) == [START + DAY]
     assert len(schedules.preview(schedule="now")) == 1
     assert len(schedules.preview(cron="@hourly")) == 5
+    assert len(schedules.preview(every="36500d", start=START, count=100)) == 79  # until the year 9999
     gap = {"cron": "30 2 * * *", "timezone": "America/New_York", "start": datetime(2030, 3, 9, 12, tzinfo=UTC)}
     assert str(schedules.preview(**gap, count=1)[0]) == "2030-03-10 03:00:00-04:00"  # type: ignore[arg-type]
     skipped = schedules.preview(**gap, count=1, dst_gap="skip")  # type: ignore[arg-type]

@@ -68,7 +68,7 @@ class Schedules:
         """
         client = await self._app.connect()
         check_name(name, "schedule")
-        task_name = task.name if isinstance(task, Task) else task
+        task_name = _name_of(task)
         text = await client.encode_input(task_name, {} if input is None else input)
         now = client.clock.now()
         made = ticks.new_schedule(name, task_name, text, options, now)
@@ -92,7 +92,7 @@ class Schedules:
         A decorated schedule keeps the change until its code says something new.
         """
         client = await self._app.connect()
-        task_name = task.name if isinstance(task, Task) else task
+        task_name = None if task is None else _name_of(task)
         fields: dict[str, Any] = {}
         if task_name is not None or input is not None:
             stored = await self._stored(client, name)
@@ -267,6 +267,16 @@ class Schedules:
                 await _wake(client)
                 return made
         raise _contended(name)
+
+
+def _name_of(task: Task[..., Any] | str) -> str:
+    if isinstance(task, Task):
+        return task.name
+    if not isinstance(task, str):
+        raise DefinitionError(
+            f"bad task: {task!r}. Expected a task, @app.task above a function makes one, or its name."
+        )
+    return task
 
 
 def _record(schedule: Schedule, old: Record, now: int) -> Record:

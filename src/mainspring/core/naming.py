@@ -21,16 +21,17 @@ def check_name(name: object, what: str) -> str:
 
 def check_reason(reason: object) -> str:
     """`reason` if a job can carry it. Raises `DefinitionError`."""
-    if not isinstance(reason, str) or len(reason) > LONGEST_REASON or not _is_text(reason):
+    if not isinstance(reason, str) or len(reason) > LONGEST_REASON or not is_text(reason):
         shown = reason if not isinstance(reason, str) else reason[:100]
         raise DefinitionError(f"bad reason: {shown!r}. Expected text of at most {LONGEST_REASON:,} characters.")
     return reason
 
 
-def _is_text(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """Whether a store takes it: it has no lone surrogate."""
     try:
         text.encode()
-    except UnicodeEncodeError:  # a lone surrogate
+    except UnicodeEncodeError:
         return False
     return True
 

@@ -12,11 +12,11 @@ from typing import Any, TypedDict, get_args
 
 from mainspring.core.cron import Cron, DstGap, DstOverlap
 from mainspring.core.duration import Duration, instant, milliseconds
-from mainspring.core.naming import check_count, check_name, check_priority
+from mainspring.core.naming import check_count, check_name, check_priority, is_text
 from mainspring.core.policy import Retry
 from mainspring.core.request import retry_of, unknown_option
 from mainspring.core.schedule import CatchUp, Overlap, Schedule
-from mainspring.core.trigger import Every
+from mainspring.core.trigger import LATEST, Every
 from mainspring.errors import DefinitionError
 
 RETRY_DELAY = "1m"
@@ -125,9 +125,9 @@ def schedule_fields(options: Mapping[str, Any], now: int) -> dict[str, Any]:
 def check_schedule(schedule: Schedule) -> Schedule:
     """`schedule` if its fields make sense together. Raises `DefinitionError`."""
     check_name(schedule.name, "schedule")
-    _ = schedule.trigger
     # Where no cron looks at them they are checked all the same: a cron may be set later.
     Cron("@daily", schedule.timezone, schedule.dst_gap, schedule.dst_overlap)
+    _ = schedule.trigger
     if schedule.fixed_delay and schedule.every is None:
         raise DefinitionError("fixed_delay without every. Expected an interval: every=..., fixed_delay=True.")
     if schedule.fixed_delay and not schedule.recurring:
@@ -189,7 +189,10 @@ def _instant(value: Any, name: str, now: int) -> int:
     if isinstance(value, str) and value.strip().lower() == "now":
         return now
     if isinstance(value, datetime):
-        return instant(value, name)
+        found = instant(value, name)
+        if not 0 <= found < LATEST:
+            raise DefinitionError(f"bad {name}: {value!r}. Expected a time in the years 1970 to 9998.")
+        return found
     raise DefinitionError(f'bad {name}: {value!r}. Expected an aware datetime, or "now".')
 
 
@@ -250,7 +253,7 @@ def _one_of(value: Any, name: str, known: tuple[str, ...]) -> str:
 
 
 def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str) or len(value) > 2_000:
+    if not isinstance(value, str) or len(value) > 2_000 or not is_text(value):
         raise DefinitionError(f"bad {name}: {value!r}. Expected text of at most 2,000 characters.")
     return value
 

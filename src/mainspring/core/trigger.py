@@ -14,6 +14,8 @@ from mainspring.core.duration import LONGEST
 from mainspring.errors import DefinitionError
 
 SHORTEST = 1_000
+LATEST = 253_370_764_800_000
+"""The year 9999, of which no zone's local time is beyond what a `datetime` can say."""
 COUNTED = 1_000
 """Ticks of a cron are counted up to here: 1,000 take 10 ms of a cron of each second, 30 ms of a daily one."""
 
@@ -101,7 +103,7 @@ def span(trigger: Trigger, after: int, count: int) -> int:
 
 def upcoming(trigger: Trigger, start: int, count: int) -> list[int]:
     """The next `count` ticks after `start`; fewer where it ends before."""
-    return [tick for tick, _ in zip(_ticks(trigger, start), range(count), strict=False)]
+    return [tick for tick, _ in zip(_ticks(trigger, start), range(count), strict=False) if tick < LATEST]
 
 
 def _ticks(trigger: Trigger, after: int) -> Iterator[int]:
