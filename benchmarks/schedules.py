@@ -36,6 +36,7 @@ from mainspring.stores import open_store
 from mainspring.stores.base import BATCH_ROWS, Store
 from mainspring.triggers.clock import Firing
 from mainspring.triggers.duty import Duty
+from mainspring.worker.ticker import AT_ONCE
 
 STORED = (100, 1_000, 10_000)
 DUE = (0, 1, 10, 100)
@@ -97,7 +98,7 @@ class Bench:
 
     async def tick(self) -> int:
         """As `worker.ticker` does it; answers how many were due."""
-        records = await self.store.scan(SCHEDULE, due=self.time + POLL, limit=BATCH_ROWS)
+        records = await self.store.scan(SCHEDULE, due=self.time + POLL, limit=AT_ONCE)
         now_due = [record for record in records if record.due_at is not None and record.due_at <= self.time]
         if now_due and await self.duty.take(now_due[0]):
             await self.firing.fire(now_due)
