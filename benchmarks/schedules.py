@@ -31,7 +31,8 @@ from mainspring.core.ids import new_token
 from mainspring.core.job import Job, State
 from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import encode_schedule
-from mainspring.core.ticks import due_at, new_schedule
+from mainspring.core.schedule_acts import new_schedule
+from mainspring.core.ticks import due_at
 from mainspring.stores import open_store
 from mainspring.stores.base import BATCH_ROWS, Store
 from mainspring.triggers.clock import Firing

@@ -7,8 +7,8 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, Unpack, cas
 
 from mainspring.core.handle import Caller
 from mainspring.core.options import TaskOptions
+from mainspring.core.schedule_acts import new_schedule
 from mainspring.core.task import Task
-from mainspring.core.ticks import new_schedule
 from mainspring.errors import DefinitionError, InputError
 from mainspring.triggers.reconcile import Declared
 from mainspring.worker.context import Context
@@ -55,6 +55,11 @@ class Define:
                 f"cannot make a task of {functions[0]!r}. Expected a function; options are given by name, as in "
                 "@app.task(queue=...)."
             )
+        if isinstance(functions[0], Task):
+            raise DefinitionError(
+                f"{functions[0]!r} is a task already. Expected @app.task next to the function, and @app.cron or "
+                "@app.every above it; a second task of one function is made of the function."
+            )
         task: Task[Any, Any] = Task(functions[0], self._caller, known)
         other = self._tasks.get(task.name)
         if other is not None:
@@ -70,6 +75,9 @@ class OnClock:
     """The decorators `app.cron` and `app.every`, once they know when: they take a function, or a task."""
 
     def __init__(self, define: Define, declared: dict[str, Declared], given: ByCode) -> None:
+        for decorator, when in given.options.items():
+            if callable(when):  # bare: it would take the function for the time, and declare nothing
+                raise DefinitionError(f'bad {decorator}: {when!r}. Expected a time, as in @app.cron("@daily").')
         self._define = define
         self._declared = declared
         self._given = given

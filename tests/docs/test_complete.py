@@ -14,7 +14,7 @@ from mainspring.cli import app
 from mainspring.core.options import TASK_OPTIONS
 from mainspring.core.request import CALL_OPTIONS
 from mainspring.core.schedule_options import OPTIONS
-from mainspring.core.ticks import STATUSES
+from mainspring.core.schedule_status import STATUSES
 from mainspring.process import child
 from mainspring.worker import heartbeat, worker
 from mainspring.worker.settings import WorkerSettings

@@ -21,7 +21,8 @@ from mainspring import Job, Mainspring
 from mainspring.core.job import State
 from mainspring.core.records import DUTY, SCHEDULE, Record
 from mainspring.core.schedule import Schedule, encode_schedule
-from mainspring.core.ticks import due_at, new_schedule
+from mainspring.core.schedule_acts import new_schedule
+from mainspring.core.ticks import due_at
 from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import Query
 from mainspring.testing import FakeClock

@@ -13,8 +13,8 @@ import pytest
 
 from mainspring import Retry
 from mainspring.core.schedule import Schedule, decode_schedule, encode_schedule
+from mainspring.core.schedule_acts import new_schedule
 from mainspring.core.schedule_options import OPTIONS, definition_of, schedule_fields
-from mainspring.core.ticks import new_schedule
 from mainspring.errors import DefinitionError, UnknownOption
 from tests.unit.ticking import HOUR, MINUTE, START
 

@@ -8,7 +8,9 @@ import pytest
 
 from mainspring.core.job import Job, Run, State
 from mainspring.core.schedule import Schedule
-from mainspring.core.ticks import last_retry, note_run, pause, retry_count, status
+from mainspring.core.schedule_acts import pause
+from mainspring.core.schedule_status import last_retry, retry_count, status
+from mainspring.core.ticks import note_run
 from tests.factory import NOW, make_job
 from tests.unit.ticking import World
 

@@ -9,19 +9,8 @@ import pytest
 
 from mainspring.core.job import Job
 from mainspring.core.schedule import Missed
-from mainspring.core.ticks import (
-    LONGEST_QUEUE,
-    Placing,
-    changed,
-    due_at,
-    expires_at,
-    job_of,
-    note_run,
-    pause,
-    redeclared,
-    resume,
-    stands,
-)
+from mainspring.core.schedule_acts import changed, expires_at, pause, redeclared, resume
+from mainspring.core.ticks import LONGEST_QUEUE, Placing, due_at, job_of, note_run, stands
 from tests.unit.ticking import DAY, HOUR, MINUTE, START, World, at
 
 M = MINUTE

@@ -7,7 +7,8 @@ from typing import Any
 
 from mainspring.core.job import LIVE, Job, State
 from mainspring.core.schedule import Schedule
-from mainspring.core.ticks import Placing, Plan, due_at, job_of, new_schedule, open_entries, plan, stands
+from mainspring.core.schedule_acts import new_schedule
+from mainspring.core.ticks import Placing, Plan, due_at, job_of, open_entries, plan, stands
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 START = 1_893_456_000_000

@@ -12,7 +12,7 @@ from mainspring.core.job import Job
 from mainspring.core.naming import check_count
 from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import Schedule, decode_schedule
-from mainspring.core.ticks import STATUSES, status
+from mainspring.core.schedule_status import STATUSES, status
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import BATCH_ROWS
 from mainspring.triggers.clock import rows_of

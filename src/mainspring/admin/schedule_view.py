@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from mainspring.core import ticks
+from mainspring.core import schedule_status, ticks
 from mainspring.core.codec import decode_value
 from mainspring.core.describe import describe
 from mainspring.core.job import LIVE, Job, Run, State
@@ -123,9 +123,10 @@ def info_of(
     return ScheduleInfo(
         **_timing(schedule, now), **_running(schedule),
         id=schedule.id, name=schedule.name, task=schedule.task, input=decode_value(schedule.input),
-        description=schedule.description, status=ticks.status(schedule, rows), declared=bool(schedule.definition),
+        description=schedule.description, status=schedule_status.status(schedule, rows),
+        declared=bool(schedule.definition),
         last_run=started[0] if started else None, last_execution=_last(executions),
-        retry_count=ticks.retry_count(job), last_retry=_utc(ticks.last_retry(job)),
+        retry_count=schedule_status.retry_count(job), last_retry=_utc(schedule_status.last_retry(job)),
         runs=schedule.fired, missed=schedule.missed, last_missed=_missed(schedule.last_missed),
         skipped=schedule.skipped,
         last_skipped=_utc(schedule.last_skipped),

@@ -16,7 +16,7 @@ from mainspring.admin.schedule_list import SchedulePage, list_schedules
 from mainspring.admin.schedule_view import Execution, ScheduleInfo, executions_of, info_of, newest
 from mainspring.admin.upcoming import describe_times, preview_times
 from mainspring.client import Client
-from mainspring.core import states, ticks
+from mainspring.core import schedule_acts, states, ticks
 from mainspring.core.codec import decode_value
 from mainspring.core.handle import JobHandle
 from mainspring.core.ids import new_token
@@ -71,8 +71,8 @@ class Schedules:
         task_name = _name_of(task)
         text = await client.encode_input(task_name, {} if input is None else input)
         now = client.clock.now()
-        made = ticks.new_schedule(name, task_name, text, options, now)
-        made = ticks.pause(made, "") if paused else made
+        made = schedule_acts.new_schedule(name, task_name, text, options, now)
+        made = schedule_acts.pause(made, "") if paused else made
         [won] = await client.store.write([_record(made, Record(kind=SCHEDULE, name=name), now)])
         if won is None:
             raise ScheduleExists(name)
@@ -98,7 +98,7 @@ class Schedules:
             stored = await self._stored(client, name)
             fields["task"] = task_name or stored.task
             fields["input"] = await client.encode_input(fields["task"], _input_of(stored) if input is None else input)
-        return await self._changed(name, lambda schedule, now: ticks.changed(schedule, now, options, **fields))
+        return await self._changed(name, lambda schedule, now: schedule_acts.changed(schedule, now, options, **fields))
 
     async def delete(self, name: str) -> bool:
         """Delete it with its history. What runs goes on, what waits does not begin. False: there is none."""
@@ -171,7 +171,7 @@ class Schedules:
         def paused(schedule: Schedule, now: int) -> Schedule:
             if schedule.paused:
                 raise IllegalTransition("pause", name, "paused", "one that is not paused", what="schedule")
-            return ticks.pause(schedule, reason).evolve(updated_at=now)
+            return schedule_acts.pause(schedule, reason).evolve(updated_at=now)
 
         return await self._changed(name, paused)
 
@@ -181,7 +181,7 @@ class Schedules:
         def resumed(schedule: Schedule, now: int) -> Schedule:
             if not schedule.paused:
                 raise IllegalTransition("resume", name, "not paused", "one that is paused", what="schedule")
-            return ticks.resume(schedule, now).evolve(updated_at=now)
+            return schedule_acts.resume(schedule, now).evolve(updated_at=now)
 
         return await self._changed(name, resumed)
 
@@ -281,7 +281,7 @@ def _name_of(task: Task[..., Any] | str) -> str:
 
 def _record(schedule: Schedule, old: Record, now: int) -> Record:
     value = encode_schedule(schedule, old.value)
-    due, expires = ticks.due_at(schedule, now), ticks.expires_at(schedule, now)
+    due, expires = ticks.due_at(schedule, now), schedule_acts.expires_at(schedule, now)
     return old.evolve(written_at=now, due_at=due, expires_at=expires, value=value)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from mainspring.core import ticks
+from mainspring.core import schedule_acts
 from mainspring.core.clock import wall_ms
 from mainspring.core.describe import describe
 from mainspring.core.duration import instant
@@ -44,4 +44,4 @@ def _schedule(timing: Mapping[str, Any], now: int) -> Schedule:
     unknown = [name for name in timing if name not in known]
     if unknown:
         raise unknown_option(unknown[0], known, "the times of a schedule")
-    return ticks.new_schedule("preview", "preview", "{}", timing, now)
+    return schedule_acts.new_schedule("preview", "preview", "{}", timing, now)

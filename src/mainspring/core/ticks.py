@@ -1,4 +1,4 @@
-"""What a schedule does now, as pure functions: which ticks to fire, which were missed, what people see of it.
+"""What a schedule does now, as pure functions: which ticks to fire, which were missed, which jobs they are.
 
 All policy of schedules is decided here: catch-up, overlap, fixed delay, jitter. The caller looks up which runs still go
 on, adds the jobs of the answer and writes the schedule, in that order; so a death in between costs nothing, for the
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mainspring.core.duration import UNITS
 from mainspring.core.ids import new_id
 from mainspring.core.job import LIVE, Job, State
-from mainspring.core.schedule import LIFE, WHEN, Missed, Schedule
-from mainspring.core.schedule_options import TIMING, check_schedule, schedule_fields
-from mainspring.core.trigger import Every, Ticks, latest, span
+from mainspring.core.schedule import Missed, Schedule
+from mainspring.core.trigger import Ticks, latest
 
 ON_TIME = UNITS["m"]
 """ms by which a tick may be late and still run under catch_up="skip": a busy worker is not one that was down."""
@@ -254,147 +253,38 @@ def _jitter(schedule: Schedule, tick: int) -> int:
     return int.from_bytes(digest, "big") % (schedule.jitter + 1)
 
 
+SUPERSEDED = "its schedule does not ask for it any more"
+
+
 def stands(schedule: Schedule | None, job: Job) -> bool:
     """Whether a tick's job that begins is one that its schedule asked for. It is not where the schedule is gone, where
     it was paused while the tick was being fired, and where a scheduler that slept for long has added a tick that had
     its run and was forgotten."""
-    entry = (job.key or "").rpartition("/")[2]
+    entry = _entry(job)
     if schedule is None or schedule.job_id(entry) != job.id:
         return False
     if not entry.isdigit() or entry in schedule.recent or entry in schedule.live:
         return True
-    tick = int(entry)
-    if schedule.last_tick is None or tick > schedule.last_tick or tick in schedule.backlog:
+    if not _is_past(schedule, int(entry)):
         # Not noted yet: whoever added it is about to, or has died over it. A single run has its turn after a pause,
         # and its id is the same then: so it may as well be now.
         return not asleep(schedule) or not schedule.recurring
     ticks = [int(noted) for noted in schedule.recent if noted.isdigit()]
-    return schedule.overlap == "allow" and bool(ticks) and tick < ticks[0]  # it has waited for long
+    return schedule.overlap == "allow" and bool(ticks) and int(entry) < ticks[0]  # it has waited for long
 
 
-# -- what people see ---------------------------------------------------------------------------------------------
+def superseded(schedule: Schedule | None, job: Job) -> bool:
+    """Whether a tick that was added just now should not have been: its schedule is past it, and does not know it."""
+    entry = _entry(job)
+    if schedule is None or schedule.job_id(entry) != job.id:
+        return True
+    known = entry in schedule.recent or entry in schedule.live
+    return entry.isdigit() and not known and _is_past(schedule, int(entry))
 
 
-def status(schedule: Schedule, rows: Mapping[str, Job | None]) -> str:
-    """active, paused, retired, running, completed, failed or retry-scheduled. `rows`: jobs by their entries, those of
-    `live` and the last one of `recent`."""
-    live = [row for entry in schedule.live if (row := rows.get(entry)) is not None and row.state in LIVE]
-    last = rows.get(schedule.recent[-1]) if schedule.recent else None
-    if schedule.paused:
-        return "paused"
-    if schedule.retired:
-        return "retired"
-    if any(row.state is State.RUNNING for row in live):
-        return "running"
-    if any(row.state is State.WAITING and row.attempts for row in live):
-        return "retry-scheduled"
-    if last is not None and failed(last) and schedule.recent[-1] != schedule.cleared:
-        return "failed"
-    waits = schedule.next is not None or schedule.backlog or live or schedule.fixed_delay
-    return "active" if waits else "completed"
+def _is_past(schedule: Schedule, tick: int) -> bool:
+    return schedule.last_tick is not None and tick <= schedule.last_tick and tick not in schedule.backlog
 
 
-STATUSES = ("active", "paused", "running", "completed", "failed", "retry-scheduled", "retired")
-
-
-def failed(job: Job) -> bool:
-    """Whether it failed for good."""
-    return job.state in (State.FAILED, State.DEAD)
-
-
-def retry_count(job: Job | None) -> int:
-    """How often the run has been retried, or is to be; a success forgets it."""
-    if job is None or job.state in (State.COMPLETED, State.CANCELLED):
-        return 0
-    return job.attempts if job.state in LIVE else max(job.attempts - 1, 0)
-
-
-def last_retry(job: Job | None) -> int | None:
-    """When a retry of the run was last decided on, in ms: at the end of the run before it."""
-    count = retry_count(job)
-    if job is None or not count:
-        return None
-    failures = [run for run in job.runs if run.outcome in ("failed", "timed_out") and run.attempt <= count]
-    return failures[-1].ended_at if failures else job.failed_at
-
-
-# -- acts --------------------------------------------------------------------------------------------------------
-
-
-def new_schedule(name: str, task: str, input: str, options: Mapping[str, Any], now: int) -> Schedule:
-    """A schedule that has not run yet. Raises `DefinitionError`, `UnknownOption`."""
-    fields = schedule_fields(options, now)
-    made = Schedule(id=new_id(), name=name, task=task, input=input, created_at=now, updated_at=now, **fields)
-    return begin(check_schedule(made), now)
-
-
-def changed(schedule: Schedule, now: int, options: Mapping[str, Any], **fields: Any) -> Schedule:
-    """`schedule` with other options, and other `fields`. Where its times are others, its next tick is counted anew.
-
-    Raises `DefinitionError`, `UnknownOption`.
-    """
-    made = schedule.evolve(**schedule_fields(options, now), **fields, updated_at=now)
-    check_schedule(made)
-    if not any(name in options for name in TIMING):
-        return made.evolve(span=_span(made, now))
-    if schedule.at is not None and made.at is None and "recurring" not in options:
-        made = made.evolve(recurring=True)
-    return begin(made, now)
-
-
-def redeclared(schedule: Schedule, declared: Schedule, now: int, started: bool = False) -> Schedule:
-    """A stored schedule as the code declares it now, with its own life and history. `started`: the code says when its
-    interval begins, and does not leave that to when it is asked."""
-    made = declared.evolve(**{name: getattr(schedule, name) for name in LIFE}, updated_at=now)
-    if made.every is not None and made.every == schedule.every and not started:
-        made = made.evolve(start=schedule.start)
-    return going_on(made, now) if _times(made) == _times(schedule) else begin(made, now)
-
-
-def going_on(schedule: Schedule, now: int) -> Schedule:
-    """A schedule whose times are as they were: one that was to run once, and has, does not begin again."""
-    return schedule if schedule.next is not None or not schedule.recurring else begin(schedule, now)
-
-
-def _times(schedule: Schedule) -> tuple[object, ...]:
-    return tuple(getattr(schedule, name) for name in WHEN)
-
-
-def expires_at(schedule: Schedule, now: int) -> int | None:
-    """When a schedule that is over may be forgotten; None: it is not over."""
-    return now + KEPT if schedule.over else None
-
-
-def _span(schedule: Schedule, now: int) -> int:
-    return span(schedule.trigger, now, schedule.history) if schedule.recurring else 0
-
-
-def begin(schedule: Schedule, now: int) -> Schedule:
-    """A schedule that is new, resumed or changed: its next tick from `now` on."""
-    schedule = schedule.evolve(span=_span(schedule, now))
-    if schedule.at is not None:
-        done = schedule.last_tick is not None and schedule.last_tick >= schedule.at
-        return schedule.evolve(next=None if done else schedule.at)
-    trigger = schedule.trigger
-    if schedule.last_tick is not None and now < schedule.last_tick <= now + ON_TIME:
-        now = schedule.last_tick  # the clock of whoever fired it is ahead of this one: not twice
-    if isinstance(trigger, Every) and schedule.fixed_delay and schedule.fired:
-        # Counted from the end of a run that goes on; else from now.
-        return schedule.evolve(next=None if schedule.live else now + trigger.period)
-    if isinstance(trigger, Every):
-        # One that starts now, starts now, but not twice.
-        return schedule.evolve(next=trigger.next_after(now if schedule.last_tick == now else now - 1))
-    return schedule.evolve(next=trigger.next_after(now))
-
-
-def pause(schedule: Schedule, reason: str) -> Schedule:
-    """It fires nothing until it is resumed; ticks that waited for their turn are left out."""
-    skipped = schedule.skipped + len(schedule.backlog)
-    return schedule.evolve(paused=True, pause_reason=reason, backlog=(), skipped=skipped)
-
-
-def resume(schedule: Schedule, now: int) -> Schedule:
-    """It goes on with its first tick from now; nothing of the pause is made up for, but for a single run whose time
-    has come meanwhile."""
-    awake = schedule.evolve(paused=False, pause_reason="")
-    return awake if not schedule.recurring and schedule.next is None else begin(awake, now)
+def _entry(job: Job) -> str:
+    return (job.key or "").rpartition("/")[2]

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mainspring.client import ROW_BYTES, Client
 from mainspring.core.job import LIVE, Job
-from mainspring.core.records import Record
-from mainspring.core.schedule import Schedule, decode_schedule, encode_schedule
-from mainspring.core.ticks import Placing, Plan, expires_at, job_of, open_entries, plan
+from mainspring.core.records import SCHEDULE, Record
+from mainspring.core.schedule import ORIGIN, Schedule, decode_schedule, encode_schedule
+from mainspring.core.schedule_acts import expires_at
+from mainspring.core.ticks import SUPERSEDED, Placing, Plan, job_of, open_entries, plan, superseded
 from mainspring.errors import DefinitionError
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Store
@@ -55,9 +56,21 @@ class Firing:
         rows = await self._open_rows(schedules.values(), now)
         plans = await self._plans(schedules, rows, now)
         jobs = await self._jobs(plans, now)
+        mine: list[Job] = []
         for batch in _batches(jobs):
-            await self._store.add(batch)
-        return len(jobs), await self._advance(records, plans, now)
+            rows_added = await self._store.add(batch)
+            mine += [row for job, row in zip(batch, rows_added, strict=True) if row.ask == job.ask]
+        left, lost = await self._advance(records, plans, now)
+        await self._take_back([job for job in mine if job.origin in lost])
+        return len(jobs), left
+
+    async def _take_back(self, jobs: Sequence[Job]) -> None:
+        """Cancel those of these ticks, added here just now, whose schedules are past them: another had fired them and
+        they had been forgotten, or had left them out."""
+        for job in jobs:
+            record = await self._store.read(SCHEDULE, job.meta["schedule"])
+            if superseded(None if record is None else _decode(record), job):
+                await self._client.cancel(job.id, SUPERSEDED)
 
     async def _plans(
         self, schedules: Mapping[str, Schedule], rows: Mapping[str, Job | None], now: int
@@ -87,13 +100,17 @@ class Firing:
             jobs += [job_of(made.schedule, str(tick), tick, now, placings[task]) for tick in made.ticks]
         return jobs
 
-    async def _advance(self, records: Sequence[Record], plans: Mapping[str, Plan | None], now: int) -> list[Record]:
+    async def _advance(
+        self, records: Sequence[Record], plans: Mapping[str, Plan | None], now: int
+    ) -> tuple[list[Record], set[str]]:
+        """Answers the schedules that have more to do, and the origins of the jobs of those that others have written."""
         written = await self._store.write([_advanced(record, plans.get(record.name), now) for record in records])
         rows = [row for row in written if row is not None]
         won = {row.name: made for row in rows if (made := plans.get(row.name)) is not None}
         _tell(won, records)
         await forget(self._store, [made.schedule.job_id(entry) for made in won.values() for entry in made.dropped])
-        return [row for row in rows if row.due_at is not None and row.due_at <= now]
+        lost = {ORIGIN + record.name for record, row in zip(records, written, strict=True) if row is None}
+        return [row for row in rows if row.due_at is not None and row.due_at <= now], lost
 
 
 async def placing_of(client: Client, task: str) -> Placing:

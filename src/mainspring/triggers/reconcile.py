@@ -15,8 +15,9 @@ from mainspring.core.clock import Clock
 from mainspring.core.job import Frozen
 from mainspring.core.records import SCHEDULE, WORKER, Record
 from mainspring.core.schedule import Schedule, decode_schedule, encode_schedule
+from mainspring.core.schedule_acts import going_on, new_schedule, redeclared
 from mainspring.core.schedule_options import definition_of
-from mainspring.core.ticks import KEPT, due_at, going_on, new_schedule, redeclared
+from mainspring.core.ticks import KEPT, due_at
 from mainspring.errors import Contended, DefinitionError
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_ROWS, Store

@@ -34,6 +34,7 @@ from mainspring.core.outcome import (
     Success,
 )
 from mainspring.core.schedule import ORIGIN
+from mainspring.core.ticks import SUPERSEDED
 from mainspring.errors import InputError, MainspringError, OutputError, PayloadTooLarge
 from mainspring.events import emit
 from mainspring.worker.completion import Completions
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 TEXT_LIMIT = 2_000
 TRACEBACK_LIMIT = 4_000
-SUPERSEDED = "its schedule does not ask for it any more"
 ASK_AGAIN = 1.0
 """Seconds between two cancellations of a coroutine that swallowed the first."""
 _AS_IT_IS = nullcontext()
@@ -89,7 +89,7 @@ class Executor:
         What `states.begin` has to say is saved first; it is rarely anything."""
         if hold.job.claims > 1 and await self.completions.ended_before(hold):
             return False
-        if hold.job.claims == 1 and not await self._worker.ticker.stands(hold.job):
+        if _never_ran(hold.job) and not await self._worker.ticker.stands(hold.job):
             hold.job = hold.job.evolve(cancelling=SUPERSEDED)
         job, now, policy = hold.job, self._worker.clock.now(), hold.task.policy
         if states.begin(job, now, policy) is job:
@@ -288,6 +288,11 @@ def unsuccessful(result: str) -> str | None:
         return None
     why = value.get("error") or value.get("message") or "the handler reported success: false"
     return why if isinstance(why, str) else encode_json(why)
+
+
+def _never_ran(job: Job) -> bool:
+    """Whether no run of it is known to have come to an end of its own."""
+    return all(run.outcome in ("interrupted", "released") for run in job.runs)
 
 
 def _of_schedule(job: Job) -> bool:

@@ -10,7 +10,7 @@ from mainspring.core.duration import humanize
 from mainspring.core.job import Job
 from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import Schedule, decode_schedule
-from mainspring.core.ticks import status
+from mainspring.core.schedule_status import status
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import BATCH_ROWS
 from mainspring.triggers.clock import rows_of

@@ -1,0 +1,91 @@
+"""What becomes of a schedule by what somebody says: made, changed, declared anew, paused, resumed. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mainspring.core.ids import new_id
+from mainspring.core.schedule import LIFE, WHEN, Schedule
+from mainspring.core.schedule_options import TIMING, check_schedule, schedule_fields
+from mainspring.core.ticks import KEPT, ON_TIME
+from mainspring.core.trigger import Every, span
+
+
+def new_schedule(name: str, task: str, input: str, options: Mapping[str, Any], now: int) -> Schedule:
+    """A schedule that has not run yet. Raises `DefinitionError`, `UnknownOption`."""
+    fields = schedule_fields(options, now)
+    made = Schedule(id=new_id(), name=name, task=task, input=input, created_at=now, updated_at=now, **fields)
+    return begin(check_schedule(made), now)
+
+
+def changed(schedule: Schedule, now: int, options: Mapping[str, Any], **fields: Any) -> Schedule:
+    """`schedule` with other options, and other `fields`. Where its times are others, its next tick is counted anew.
+
+    Raises `DefinitionError`, `UnknownOption`.
+    """
+    made = schedule.evolve(**schedule_fields(options, now), **fields, updated_at=now)
+    check_schedule(made)
+    if not any(name in options for name in TIMING):
+        return made.evolve(span=_span(made, now))
+    if schedule.at is not None and made.at is None and "recurring" not in options:
+        made = made.evolve(recurring=True)
+    return begin(made, now)
+
+
+def redeclared(schedule: Schedule, declared: Schedule, now: int, started: bool = False) -> Schedule:
+    """A stored schedule as the code declares it now, with its own life and history. `started`: the code says when its
+    interval begins, and does not leave that to when it is asked."""
+    made = declared.evolve(**{name: getattr(schedule, name) for name in LIFE}, updated_at=now)
+    if made.every is not None and made.every == schedule.every and not started:
+        made = made.evolve(start=schedule.start)
+    return going_on(made, now) if _times(made) == _times(schedule) else begin(made, now)
+
+
+def going_on(schedule: Schedule, now: int) -> Schedule:
+    """A schedule whose times are as they were: one that was to run once, and has, does not begin again."""
+    return schedule if schedule.next is not None or not schedule.recurring else begin(schedule, now)
+
+
+def _times(schedule: Schedule) -> tuple[object, ...]:
+    return tuple(getattr(schedule, name) for name in WHEN)
+
+
+def expires_at(schedule: Schedule, now: int) -> int | None:
+    """When a schedule that is over may be forgotten; None: it is not over."""
+    return now + KEPT if schedule.over else None
+
+
+def _span(schedule: Schedule, now: int) -> int:
+    return span(schedule.trigger, now, schedule.history) if schedule.recurring else 0
+
+
+def begin(schedule: Schedule, now: int) -> Schedule:
+    """A schedule that is new, resumed or changed: its next tick from `now` on."""
+    schedule = schedule.evolve(span=_span(schedule, now))
+    if schedule.at is not None:
+        done = schedule.last_tick is not None and schedule.last_tick >= schedule.at
+        return schedule.evolve(next=None if done else schedule.at)
+    trigger = schedule.trigger
+    if schedule.last_tick is not None and now < schedule.last_tick <= now + ON_TIME:
+        now = schedule.last_tick  # the clock of whoever fired it is ahead of this one: not twice
+    if isinstance(trigger, Every) and schedule.fixed_delay and schedule.fired:
+        # Counted from the end of a run that goes on; else from now.
+        return schedule.evolve(next=None if schedule.live else now + trigger.period)
+    if isinstance(trigger, Every):
+        # One that starts now, starts now, but not twice.
+        return schedule.evolve(next=trigger.next_after(now if schedule.last_tick == now else now - 1))
+    return schedule.evolve(next=trigger.next_after(now))
+
+
+def pause(schedule: Schedule, reason: str) -> Schedule:
+    """It fires nothing until it is resumed; ticks that waited for their turn are left out."""
+    skipped = schedule.skipped + len(schedule.backlog)
+    return schedule.evolve(paused=True, pause_reason=reason, backlog=(), skipped=skipped)
+
+
+def resume(schedule: Schedule, now: int) -> Schedule:
+    """It goes on with its first tick from now; nothing of the pause is made up for, but for a single run whose time
+    has come meanwhile."""
+    awake = schedule.evolve(paused=False, pause_reason="")
+    return awake if not schedule.recurring and schedule.next is None else begin(awake, now)
