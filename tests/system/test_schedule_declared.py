@@ -128,6 +128,18 @@ BAD: list[tuple[Callable[[Mainspring], Any], type[Exception], str]] = [
 ]
 
 
+def test_a_bare_decorator_and_decorators_in_the_wrong_order() -> None:
+    app = Mainspring("sqlite://:memory:")
+
+    async def work() -> None: ...
+
+    for bare in (app.cron, app.every):
+        with pytest.raises(DefinitionError, match=r"bad (cron|every): <function .*Expected a time, as in @app.cron"):
+            bare(work)  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match=r"Task\('work'.* is a task already. Expected @app.task next to"):
+        app.task(app.cron("@daily")(work))
+
+
 @pytest.mark.parametrize(("decorator", "error", "message"), BAD, ids=[str(number) for number in range(len(BAD))])
 def test_what_is_wrong_shows_where_it_is_written(
     decorator: Callable[[Mainspring], Any], error: type[Exception], message: str
