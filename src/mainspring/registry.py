@@ -7,8 +7,8 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, Unpack, cas
 
 from mainspring.core.handle import Caller
 from mainspring.core.options import TaskOptions
+from mainspring.core.schedule_acts import new_schedule
 from mainspring.core.task import Task
-from mainspring.core.ticks import new_schedule
 from mainspring.errors import DefinitionError, InputError
 from mainspring.triggers.reconcile import Declared
 from mainspring.worker.context import Context
