@@ -280,6 +280,18 @@ async def test_the_last_to_declare_it_dies_while_others_work(deploy: Deploy, clo
         assert ((await info(new)).status, (await info(new)).runs) == ("retired", 0)
 
 
+async def test_old_code_that_starts_late_holds_until_it_has_stopped(deploy: Deploy, clock: FakeClock) -> None:
+    """As in a rolling deploy, in which an old worker starts once more."""
+    async with deploy(ticking("7m")).worker():
+        old = deploy(ticking("5m"))
+        async with old.worker():
+            await clock.advance("5m")
+            assert ((await info(old)).every, (await info(old)).runs) == (300.0, 1)
+        await clock.advance("5m")  # nobody declares that it is due now
+        found = await info(old)
+    assert (found.every, found.runs) == (420.0, 1)
+
+
 async def test_a_worker_that_was_taken_for_dead_declares_it_again(deploy: Deploy, clock: FakeClock) -> None:
     """Such as one whose machine slept."""
     old, new = deploy(ticking()), deploy(nothing)

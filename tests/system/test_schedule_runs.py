@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from mainspring import Context, Mainspring, Retry
+from mainspring import Context, DefinitionError, Mainspring, Retry
 from mainspring.core.records import SCHEDULE
 from mainspring.stores.base import Query
 from mainspring.testing import START, FakeClock
+from mainspring.triggers.clock import Firing
 from tests.system.schedulers import Held, scheduler
 from tests.worker.conftest import wait_until
 
@@ -344,3 +345,36 @@ async def test_one_that_adds_late_runs_nothing_twice(clock: FakeClock, tmp_path:
             assert ran[0] == START + HOUR
             assert len(await app.schedules.executions("s")) == 2
     await app.close()
+
+
+async def test_what_leaves_the_history_while_it_goes_on_is_erased_when_it_ends(clock: FakeClock) -> None:
+    app, end = Mainspring("sqlite://:memory:", clock=clock), asyncio.Event()
+
+    @app.task
+    async def slow() -> None:
+        await end.wait()
+        raise ValueError("in vain")
+
+    async with app, app.worker():
+        await app.schedules.create("s", slow, every="1m", overlap="allow", history=2, max_retries=0)
+        await clock.advance("6m")
+        assert await app.jobs.count(status="running") == 6
+        end.set()
+        await clock.advance("0s")
+        assert await app.jobs.counts() == dict.fromkeys(await app.jobs.counts(), 0) | {"dead": 2}
+        await app.schedules.delete("s")
+        assert await app.jobs.count() == 0
+
+
+async def test_other_times_leave_nothing_of_the_old_ones(app: Mainspring, clock: FakeClock, shop: Shop) -> None:
+    await app.schedules.create("s", "hold", every="1m", overlap="queue")
+    client = await app.connect()
+    await clock.advance("1m")
+    await Firing(client).fire(await client.store.scan(SCHEDULE, due=clock.now()))
+    for _ in range(3):
+        await clock.advance("1m")
+        await Firing(client).fire(await client.store.scan(SCHEDULE, due=clock.now()))
+    changed = await app.schedules.update("s", cron="0 12 * * *")
+    assert (changed.next_run, changed.skipped) == (START.replace(hour=12), 3)
+    with pytest.raises(DefinitionError, match=r"bad at: 2030-01-01 00:01:00.* has had a later time already"):
+        await app.schedules.update("s", at=START + timedelta(minutes=1))

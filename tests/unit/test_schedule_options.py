@@ -150,6 +150,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"schedule": "every"}, "bad every: ''"),
     ({"cron": "@daily", "fixed_delay": True}, "fixed_delay without every. Expected an interval"),
     ({"every": "5m", "fixed_delay": 1}, "bad fixed_delay: 1. Expected True or False."),
+    ({"every": "5m", "jitter": "6m"}, "bad jitter: 6m. Expected no more than the interval, which is 5m."),
+    ({"at": "now", "recurring": True}, "recurring=True with at. A time comes once"),
     ({"every": "5m", "recurring": "yes"}, "bad recurring: 'yes'. Expected True or False."),
     ({"every": "5m", "fixed_delay": True, "recurring": False}, "fixed_delay with recurring=False. Expected one"),
     ({"every": "5m", "fixed_delay": True, "overlap": "queue"}, "fixed_delay with overlap='queue'."),

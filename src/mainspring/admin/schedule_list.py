@@ -55,6 +55,8 @@ async def list_schedules(
     wanted = _statuses(statuses)
     if sort not in SORTS:
         raise DefinitionError(f"unknown sort: {sort!r}. Expected one of: {', '.join(SORTS)}.")
+    if search is not None and not isinstance(search, str):
+        raise DefinitionError(f"bad search: {search!r}. Expected a text.")
     check_count(limit, "limit", 1, BATCH_ROWS)
     check_count(offset, "offset", 0)
     found = [one for one in await read_all(client) if _matches(one, task, search)]

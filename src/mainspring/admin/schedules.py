@@ -68,6 +68,8 @@ class Schedules:
         """
         client = await self._app.connect()
         check_name(name, "schedule")
+        if not isinstance(paused, bool):
+            raise DefinitionError(f"bad paused: {paused!r}. Expected True or False.")
         task_name = _name_of(task)
         text = await client.encode_input(task_name, {} if input is None else input)
         now = client.clock.now()
@@ -207,7 +209,7 @@ class Schedules:
         now = client.clock.now()
         job = ticks.job_of(schedule, entry, now, now, await placing_of(client, schedule.task))
         handle: JobHandle[Any] = await client.put(job if text is None else job.evolve(input=text))
-        await forget(client.store, dropped)
+        await forget(client, dropped)
         return handle
 
     async def reset_retries(self, name: str) -> ScheduleInfo:
@@ -311,7 +313,7 @@ async def _erase_runs(client: Client, record: Record) -> None:
     for job in rows:
         if job is not None and job.state in (State.WAITING, State.PAUSED):
             await _cancel(client, job)
-    await forget(client.store, ids)
+    await forget(client, ids)
 
 
 async def _cancel(client: Client, job: Job) -> None:

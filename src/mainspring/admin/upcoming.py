@@ -10,18 +10,17 @@ from zoneinfo import ZoneInfo
 from mainspring.core import schedule_acts
 from mainspring.core.clock import wall_ms
 from mainspring.core.describe import describe
-from mainspring.core.duration import instant
 from mainspring.core.naming import check_count
 from mainspring.core.request import unknown_option
 from mainspring.core.schedule import Schedule
-from mainspring.core.schedule_options import PreviewOptions
+from mainspring.core.schedule_options import PreviewOptions, moment
 from mainspring.core.trigger import Every, upcoming
 
 
 def preview_times(start: datetime | None, count: int, timing: Mapping[str, Any]) -> list[datetime]:
     """The first `count` times after `start`, in the schedule's zone. Raises `DefinitionError`."""
     check_count(count, "count", 1, 1_000)
-    now = wall_ms() if start is None else instant(start, "start")
+    now = wall_ms() if start is None else moment(start, "start", wall_ms())
     schedule = _schedule(timing, now)
     # An interval's first time is told by its start; a time that is just now is one to come.
     begin = now - 1 if isinstance(schedule.trigger, Every) or schedule.at is not None else now

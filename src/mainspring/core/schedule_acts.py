@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from mainspring.core.ids import new_id
@@ -10,6 +11,7 @@ from mainspring.core.schedule import LIFE, WHEN, Schedule
 from mainspring.core.schedule_options import TIMING, check_schedule, schedule_fields
 from mainspring.core.ticks import KEPT, ON_TIME
 from mainspring.core.trigger import Every, span
+from mainspring.errors import DefinitionError
 
 
 def new_schedule(name: str, task: str, input: str, options: Mapping[str, Any], now: int) -> Schedule:
@@ -30,7 +32,7 @@ def changed(schedule: Schedule, now: int, options: Mapping[str, Any], **fields: 
         return made.evolve(span=_span(made, now))
     if schedule.at is not None and made.at is None and "recurring" not in options:
         made = made.evolve(recurring=True)
-    return begin(made, now)
+    return begin(_of_other_times(made, schedule), now)
 
 
 def redeclared(schedule: Schedule, declared: Schedule, now: int, started: bool = False) -> Schedule:
@@ -39,7 +41,20 @@ def redeclared(schedule: Schedule, declared: Schedule, now: int, started: bool =
     made = declared.evolve(**{name: getattr(schedule, name) for name in LIFE}, updated_at=now)
     if made.every is not None and made.every == schedule.every and not started:
         made = made.evolve(start=schedule.start)
-    return going_on(made, now) if _times(made) == _times(schedule) else begin(made, now)
+    return going_on(made, now) if _times(made) == _times(schedule) else begin(_of_other_times(made, schedule), now)
+
+
+def _of_other_times(schedule: Schedule, before: Schedule) -> Schedule:
+    """Without what waits for its turn of the times that were. Raises `DefinitionError` for one that is over before it
+    begins."""
+    had = -1 if schedule.last_tick is None else schedule.last_tick
+    if schedule.at is not None and schedule.at != before.at and schedule.at <= had:
+        at = datetime.fromtimestamp(schedule.at / 1000, UTC).isoformat(sep=" ")
+        raise DefinitionError(
+            f"bad at: {at}. Schedule {schedule.name!r} has had a later time already; expected one after it. To run it "
+            "at once: app.schedules.run(...)."
+        )
+    return schedule.evolve(backlog=(), skipped=schedule.skipped + len(schedule.backlog))
 
 
 def going_on(schedule: Schedule, now: int) -> Schedule:

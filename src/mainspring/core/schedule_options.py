@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypedDict, get_args
 
 from mainspring.core.cron import Cron, DstGap, DstOverlap
-from mainspring.core.duration import Duration, instant, milliseconds
+from mainspring.core.duration import Duration, humanize, instant, milliseconds
 from mainspring.core.naming import check_count, check_name, check_priority, is_text
 from mainspring.core.policy import Retry
 from mainspring.core.request import retry_of, unknown_option
@@ -128,6 +128,13 @@ def check_schedule(schedule: Schedule) -> Schedule:
     # Where no cron looks at them they are checked all the same: a cron may be set later.
     Cron("@daily", schedule.timezone, schedule.dst_gap, schedule.dst_overlap)
     _ = schedule.trigger
+    if schedule.every is not None and schedule.jitter > schedule.every:
+        raise DefinitionError(
+            f"bad jitter: {humanize(schedule.jitter)}. Expected no more than the interval, which is "
+            f"{humanize(schedule.every)}."
+        )
+    if schedule.at is not None and schedule.recurring:
+        raise DefinitionError("recurring=True with at. A time comes once: expected cron= or every= beside it.")
     if schedule.fixed_delay and schedule.every is None:
         raise DefinitionError("fixed_delay without every. Expected an interval: every=..., fixed_delay=True.")
     if schedule.fixed_delay and not schedule.recurring:
@@ -166,7 +173,7 @@ def _plain(name: str, value: Any) -> tuple[str, Any]:
         raise DefinitionError(f'bad schedule: {value!r}. Expected text: "0 3 * * *", "@daily", "every 5m" or "now".')
     if value.strip().lower() == "now":
         return "at", "now"
-    word, _, rest = value.strip().partition(" ")
+    word, rest = (*value.split(None, 1), "", "")[:2]
     return ("every", rest) if word.lower() == "every" else ("cron", value)
 
 
@@ -178,14 +185,15 @@ def _when(name: str, value: Any, start: Any, now: int) -> dict[str, Any]:
             raise DefinitionError(f'bad cron: {value!r}. Expected text such as "0 9 * * 1".')
         return {"cron": value}
     if name == "at":
-        return {"at": _instant(value, "at", now), "recurring": False}
+        return {"at": moment(value, "at", now), "recurring": False}
     period = milliseconds(value, "every")
-    first = now + period if start is None else _instant(start, "start", now)
+    first = now + period if start is None else moment(start, "start", now)
     Every(period, first)  # checked here
     return {"every": period, "start": first}
 
 
-def _instant(value: Any, name: str, now: int) -> int:
+def moment(value: Any, name: str, now: int) -> int:
+    """A time that a schedule can have, in ms: an aware datetime, or "now". Raises `DefinitionError`."""
     if isinstance(value, str) and value.strip().lower() == "now":
         return now
     if isinstance(value, datetime):

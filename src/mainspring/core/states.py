@@ -322,7 +322,7 @@ def _finish(job: Job, state: State, reason: str, now: int, policy: Policy, **mor
 
 def _expiry(job: Job, state: State, now: int, policy: Policy) -> int:
     if job.kept is not None:
-        return now + job.kept
+        return now + job.kept if job.kept else 0
     if state in (State.DEAD, State.FAILED):
         keep = policy.dead_retention
     else:

@@ -17,7 +17,7 @@ from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import ORIGIN, Schedule, decode_schedule, encode_schedule
 from mainspring.core.schedule_acts import expires_at
 from mainspring.core.ticks import SUPERSEDED, Placing, Plan, job_of, open_entries, plan, superseded
-from mainspring.errors import DefinitionError
+from mainspring.errors import Contended, DefinitionError, JobNotFound
 from mainspring.events import emit
 from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Store
 
@@ -108,7 +108,7 @@ class Firing:
         rows = [row for row in written if row is not None]
         won = {row.name: made for row in rows if (made := plans.get(row.name)) is not None}
         _tell(won, records)
-        await forget(self._store, [made.schedule.job_id(entry) for made in won.values() for entry in made.dropped])
+        await forget(self._client, [made.schedule.job_id(entry) for made in won.values() for entry in made.dropped])
         lost = {ORIGIN + record.name for record, row in zip(records, written, strict=True) if row is None}
         return [row for row in rows if row.due_at is not None and row.due_at <= now], lost
 
@@ -132,12 +132,23 @@ async def rows_of(store: Store, ids: Sequence[str]) -> dict[str, Job | None]:
     return rows
 
 
-async def forget(store: Store, ids: Sequence[str]) -> None:
-    """Erase those of these jobs that have ended."""
-    rows = [row for row in (await rows_of(store, ids)).values() if row is not None and row.state not in LIVE]
-    for first in range(0, len(rows), LOOKED_UP):
-        some = rows[first : first + LOOKED_UP]
-        await store.save([row.evolve(expires_at=0, input=None, result=None) for row in some])
+async def forget(client: Client, ids: Sequence[str]) -> None:
+    """Erase these jobs: what has ended now, what goes on when it ends."""
+    rows = [row for row in (await rows_of(client.store, ids)).values() if row is not None]
+    ended = [row for row in rows if row.state not in LIVE]
+    for first in range(0, len(ended), LOOKED_UP):
+        some = ended[first : first + LOOKED_UP]
+        await client.store.save([row.evolve(expires_at=0, input=None, result=None) for row in some])
+    for row in rows:
+        if row.state in LIVE and row.kept != 0:
+            await _forget_at_its_end(client, row.id)
+
+
+async def _forget_at_its_end(client: Client, id: str) -> None:
+    try:
+        await client.change(id, lambda row: row.evolve(kept=0) if row.state in LIVE else row.evolve(expires_at=0))
+    except (JobNotFound, Contended) as error:
+        emit("schedule.kept", logging.DEBUG, job_id=id, error=str(error))
 
 
 def _decode(record: Record) -> Schedule | None:

@@ -7,7 +7,7 @@ and a restart changes nothing. Retired is not deleted: a schedule whose code com
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -47,15 +47,51 @@ class Reconciler:
         self._declared = declared
 
     async def run(self) -> None:
-        """Once at the start of a worker, after its record says what it declares."""
+        """Once at the start of a worker, after its record says what it declares: then what it says holds."""
         for one in self._declared.values():
             await self._declare(one)
+        await self.tend_all()
+
+    async def tend_all(self) -> None:
+        """`tend` for every schedule."""
         after: str | None = None
         while records := await self._store.scan(SCHEDULE, after=after):
-            await retire_orphans(self._store, self._clock, records, self._declared)
+            await self.tend(records)
             after = records[-1].name
             if len(records) < BATCH_ROWS:
                 return
+
+    async def tend(self, records: Sequence[Record]) -> set[str]:
+        """Bring those of `records` in line that no worker alive declares as they are: retire what no code names any
+        more, and say again what this process's code says. So while old and new code run side by side the one that
+        started last is heard, and then the one that is left. Answers their names."""
+        coded = [record for record in records if record.value.get("definition") and not record.value.get("retired")]
+        doubtful = [record for record in coded if not self._is_ours(record)]
+        if not doubtful:
+            return set()
+        alive = await _declared_by_workers(self._store, self._clock)
+        outdated = [
+            record.name
+            for record in doubtful
+            if record.name in self._declared and record.value["definition"] not in alive.get(record.name, ())
+        ]
+        orphans = [record for record in doubtful if record.name not in self._declared and record.name not in alive]
+        for name in outdated:
+            await self._declare(self._declared[name])
+        await self._retire(orphans)
+        return {*outdated, *(record.name for record in orphans)}
+
+    def _is_ours(self, record: Record) -> bool:
+        declared = self._declared.get(record.name)
+        return declared is not None and declared.definition == record.value["definition"]
+
+    async def _retire(self, orphans: Sequence[Record]) -> None:
+        now = self._clock.now()
+        gone = {"written_at": now, "due_at": None, "expires_at": now + KEPT}
+        retired = [record.evolve(**gone, value=record.value | {"retired": True}) for record in orphans]
+        for record in (await self._store.write(retired)) if retired else ():
+            if record is not None:
+                emit("schedule.retired", logging.WARNING, schedule=record.name)
 
     async def _declare(self, declared: Declared) -> None:
         for _ in range(ATTEMPTS):
@@ -95,27 +131,13 @@ def _decode(record: Record) -> Schedule | None:
         return None  # the code is the truth: written anew
 
 
-async def retire_orphans(store: Store, clock: Clock, records: Sequence[Record], declared: Collection[str]) -> set[str]:
-    """Retire those of `records` that code once declared, and none that runs now does: neither this process's, which
-    is `declared`, nor that of any worker alive. Answers their names."""
-    strangers = [
-        r for r in records if r.value.get("definition") and not r.value.get("retired") and r.name not in declared
-    ]
-    if not strangers:
-        return set()
-    alive = await _declared_by_workers(store, clock)
-    orphans = [record for record in strangers if record.name not in alive]
-    now = clock.now()
-    gone = {"written_at": now, "due_at": None, "expires_at": now + KEPT}
-    retired = [record.evolve(**gone, value=record.value | {"retired": True}) for record in orphans]
-    for record in (await store.write(retired)) if retired else ():
-        if record is not None:
-            emit("schedule.retired", logging.WARNING, schedule=record.name)
-    return {record.name for record in orphans}
-
-
-async def _declared_by_workers(store: Store, clock: Clock) -> set[str]:
+async def _declared_by_workers(store: Store, clock: Clock) -> dict[str, set[str]]:
+    """What the workers alive declare: the definitions of each name, of old and of new code."""
     now = clock.now()
     workers: Iterable[Record] = await store.scan(WORKER)
-    alive = [worker for worker in workers if worker.expires_at is None or worker.expires_at > now]
-    return {name for worker in alive for name in worker.value.get("schedules", ())}
+    found: dict[str, set[str]] = {}
+    for worker in workers:
+        if worker.expires_at is None or worker.expires_at > now:
+            for name, definition in worker.value.get("schedules", {}).items():
+                found.setdefault(name, set()).add(definition)
+    return found

@@ -61,15 +61,18 @@ class Heartbeat:
             self._nudged = True
             self._post(self._nudge)
 
-    async def hold(self, now: int) -> None:
-        """Renew everything as if it were `now`: a test is about to move its clock there."""
+    async def hold(self, now: int, alive: bool = False) -> None:
+        """Renew everything as if it were `now`: a test is about to move its clock there. `alive`: say that we live,
+        too."""
         if self._loop is None or self._store is None or self._ends():
             return
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._hold(self._store, now), self._loop))
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._hold(self._store, now, alive), self._loop))
 
-    async def _hold(self, store: Store, now: int) -> None:
+    async def _hold(self, store: Store, now: int, alive: bool) -> None:
         holds = self._take_up(now, every=True)
         try:
+            if alive:
+                await self._worker.show(store, now)
             for first in range(0, len(holds), BATCH_ROWS):
                 await self._renew(store, holds[first : first + BATCH_ROWS], now)
         except StoreError as error:

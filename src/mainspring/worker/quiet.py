@@ -17,6 +17,7 @@ class Quiet:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._given_up: set[Hold] = set()
+        self._held_until = 0
 
     async def until(self) -> int | None:
         """Wait until nothing is left that is due now; answers when something is due next, as far as this worker knows.
@@ -38,7 +39,12 @@ class Quiet:
 
     async def hold(self, now: int) -> None:
         """Keep what is held here, as its heartbeat would in all the time that is about to pass at once."""
-        if asyncio.get_running_loop() is self._worker.loop and self._worker.desk.holds:
+        if asyncio.get_running_loop() is not self._worker.loop:
+            return
+        if now > self._held_until:
+            self._held_until = now
+            await self._worker.heartbeat.hold(now, alive=True)
+        elif self._worker.desk.holds:
             await self._worker.heartbeat.hold(now)
 
     async def _handlers(self) -> None:

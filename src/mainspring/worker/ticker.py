@@ -18,13 +18,14 @@ from mainspring.errors import DefinitionError, StoreError
 from mainspring.events import emit
 from mainspring.triggers.clock import Firing
 from mainspring.triggers.duty import PATIENCE, Duty, wake_on_duty
-from mainspring.triggers.reconcile import Reconciler, retire_orphans
+from mainspring.triggers.reconcile import Reconciler
 from mainspring.worker.rounds import Rounds
 
 if TYPE_CHECKING:
     from mainspring.worker.worker import Worker
 
 LONGEST_BACK_OFF = 5.0
+TEND_EVERY = 60.0
 AT_ONCE = 100
 """Schedules fired in one go: 0.03 s on SQLite and Redis, 0.1 s on MongoDB. Of 500 on a busy machine others believed
 that nobody did it, after `PATIENCE`, and did it too."""
@@ -42,6 +43,8 @@ class Ticker:
         self._following: set[asyncio.Task[None]] = set()
         self._declares = False
         self._firing: Firing
+        self._reconciler: Reconciler
+        self._tended_at = 0.0
         self._duty: Duty
 
     def nudge(self) -> None:
@@ -57,13 +60,13 @@ class Ticker:
     async def run(self) -> None:
         """Fire until cancelled."""
         self._firing = Firing(self._worker.client)
+        self._reconciler = Reconciler(self._worker.store, self._worker.clock, self._worker.app.declared)
+        self._tended_at = self._worker.loop.time()
         self._duty = Duty(self._worker.store, self._worker.clock, self._worker.id)
         back_off, asked = 0.0, True
         while True:
             try:
-                if self._declares:
-                    await Reconciler(self._worker.store, self._worker.clock, self._worker.app.declared).run()
-                    self._declares = False
+                await self._tend()
                 if asked:
                     await self._duty.take(None)
                 delay, back_off = await self._round(), 0.0
@@ -72,6 +75,16 @@ class Ticker:
                 back_off = min(back_off * 2 or 0.1, LONGEST_BACK_OFF)
                 delay = back_off * random.uniform(0.5, 1.0)
             asked = await self._sleep(delay)
+
+    async def _tend(self) -> None:
+        """Now and then the one on duty sees to it that what is stored is what code that runs declares."""
+        if self._declares:
+            await self._reconciler.run()
+            self._declares = False
+        now = self._worker.loop.time()
+        if self._duty.mine and now - self._tended_at >= TEND_EVERY:
+            self._tended_at = now
+            await self._reconciler.tend_all()
 
     async def _sleep(self, seconds: float) -> bool:
         """Until somebody nudges, or the time is over. True: nudged."""
@@ -95,8 +108,8 @@ class Ticker:
         if not await self._duty.take(due[0]):
             self.rounds.end(True, due[0].due_at)
             return PATIENCE
-        orphans = await retire_orphans(self._worker.store, self._worker.clock, due, self._worker.app.declared)
-        await self._firing.fire([record for record in due if record.name not in orphans])
+        changed = await self._reconciler.tend(due)
+        await self._firing.fire([record for record in due if record.name not in changed])
         return 0.0
 
     async def _first_due(self, records: list[Record]) -> int | None:

@@ -144,7 +144,7 @@ class Worker:
         await self.client.publish_tasks(list(self.tasks.values()))
         self._shown_at = self.clock.now()
         # First it says which schedules it declares, so that nobody retires them.
-        await self._show(self.store, self._shown_at, first=True)
+        await self.show(self.store, self._shown_at, first=True)
         await Reconciler(self.store, self.clock, self.app.declared).run()
         if self.app.time is not None:
             self.app.time.attach(self._quiet)
@@ -343,9 +343,10 @@ class Worker:
         self.clock.adjust(asked, self.clock.monotonic(), now)
         if now - self._shown_at >= SHOWN_FOR // 4 and self._status != "stopping":
             self._shown_at = now
-            await self._show(store, now)
+            await self.show(store, now)
 
-    async def _show(self, store: Store, now: int, first: bool = False) -> None:
+    async def show(self, store: Store, now: int, first: bool = False) -> None:
+        """Write the record that says that this worker lives, as of `now`."""
         old = await store.read(WORKER, self.id)
         if old is None and not first:
             # A store that lost its data has lost the tasks too, and others enqueue by their names.
@@ -361,10 +362,10 @@ class Worker:
             "loop_lag": stats.loop_lag,
             "queues": self.queues,
             "tasks": sorted(self.tasks),
-            "schedules": sorted(self.app.declared),
+            "schedules": {name: declared.definition for name, declared in self.app.declared.items()},
             "concurrency": self.settings.concurrency,
         }
-        unseen = not first and (old.expires_at or 0) <= now
+        unseen = not first and (old.expires_at or 0) <= self.clock.now()
         await store.write([old.evolve(written_at=now, expires_at=now + SHOWN_FOR, value=value)])
         if unseen:
             self.call_soon(self.ticker.declare)
