@@ -94,6 +94,7 @@ async def test_two_tasks_with_the_same_key_text_do_not_meet(bench: Bench) -> Non
 
 
 @on_real_stores
+@pytest.mark.slow
 async def test_a_key_holds_against_30_000_later_jobs(bench: Bench) -> None:
     """A count cap, or any trimming, never touches a keyed job."""
     key = key_id("t", "call", "payment-1")

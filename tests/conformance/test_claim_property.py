@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +46,7 @@ CLAIM = st.fixed_dictionaries(
 Case = tuple[list[dict[str, Any]], dict[str, Any]]
 
 
+@pytest.mark.slow
 async def test_any_claim_is_right_and_nothing_is_claimable_before_next_due(
     store: Store, clock: FakeClock, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ async def test_purge_and_revive_at_once_keep_exactly_one_story(bench: Bench, sto
 
 
 @on_real_stores
+@pytest.mark.slow
 async def test_nothing_starts_after_pause_has_returned_in_1_000_rounds(bench: Bench, store: Store) -> None:
     """A claimer that never rests, on a store of its own, against pause, add and resume."""
     other = store.clone()
@@ -147,6 +148,7 @@ FLOOD = 20_000
 
 
 @on_real_stores
+@pytest.mark.slow
 async def test_a_flood_that_may_not_run_hinders_nobody(bench: Bench) -> None:
     """20,000 jobs that may not run, before the others in every way: claims take full batches of the others, and
     nothing is written to a row of the flood."""

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from mainspring.stores.base import Store
-from tests.conformance.subjects import EVERY, MODEL, SERVERS, Subject
+from tests.conformance.subjects import EVERY, Subject
 from tests.conformance.world import KEYS, QUEUES, TASKS, Key, World
 from tests.factory import LEASE, OUTCOMES
 
@@ -138,10 +138,10 @@ def machine(subject: Subject, wrap: Wrap = lambda store: store) -> type[Life]:
 
 
 QUIET = list(HealthCheck)
-LONG = (MODEL, *SERVERS)
-"""Whole lives on a server take ten seconds, those of the model beside itself five: left to the slow tests."""
+BRIEF = "memory"
+"""Whole lives on a server take ten seconds, in a file six: left to the slow tests."""
 BRIEFLY = [
-    pytest.param(*each.values, id=each.id, marks=[*each.marks, *([pytest.mark.slow] if each.values[0] in LONG else [])])
+    pytest.param(*each.values, id=each.id, marks=[*each.marks, *([] if each.id == BRIEF else [pytest.mark.slow])])
     for each in EVERY
 ]
 

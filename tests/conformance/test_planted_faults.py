@@ -85,5 +85,6 @@ def test_a_fault_of_a_transition_is_noticed(
         search(MEMORY)
 
 
+@pytest.mark.slow
 def test_without_a_fault_the_same_histories_pass() -> None:
     search(MEMORY, most=settings(FEW, max_examples=20))

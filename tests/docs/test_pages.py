@@ -36,7 +36,16 @@ def assert_fine(done: subprocess.CompletedProcess[str]) -> None:
     assert "Warning" not in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("page", [page for page in RUNNABLE if page not in ON_MONGODB], ids=name_of)
+FIRST = {"README.md", "quickstart.md"}
+"""The pages that everybody reads run in the quick tests, too."""
+PLAIN = [
+    pytest.param(page, marks=[] if page.name in FIRST else [pytest.mark.slow])
+    for page in RUNNABLE
+    if page not in ON_MONGODB
+]
+
+
+@pytest.mark.parametrize("page", PLAIN, ids=name_of)
 def test_code_of_page_runs(page: Path, tmp_path: Path) -> None:
     assert_fine(run_python("-m", "tests.docs.run_page", str(page), folder=tmp_path))
 
@@ -50,6 +59,7 @@ def test_code_of_page_runs_on_mongodb(
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+@pytest.mark.slow
 def test_example_runs(example: Path, tmp_path: Path) -> None:
     assert_fine(run_python(str(example), folder=tmp_path))
 

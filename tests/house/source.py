@@ -38,8 +38,13 @@ def docstring_lines(node: ast.AST) -> int:
     return 0
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """The modules that a file imports when it runs; what is imported for types alone does not count."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     for_types = {
         id(inner)
         for node in ast.walk(tree(path))

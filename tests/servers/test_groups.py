@@ -41,6 +41,7 @@ def test_the_node_of_a_key_is_the_only_one_that_takes_it(cluster: RedisCluster) 
 
 
 @pytest.mark.parametrize("key", ["", "a", "{a}", "x{a}y", "{}a", "{a", "a}", "a{b}{c}", "{jobs}:due"])
+@pytest.mark.slow
 def test_the_slot_of_a_key_is_the_servers(cluster: RedisCluster, key: str) -> None:
     assert slot_of(key) == cluster.masters[0].command("CLUSTER", "KEYSLOT", key)
 

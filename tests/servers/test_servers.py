@@ -77,6 +77,7 @@ def test_a_server_speaks_tls_and_through_a_socket_file(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [pytest.param("redis7", marks=needs("redis7"))])
+@pytest.mark.slow
 def test_a_server_does_not_outlive_a_killed_test_process(kind: str) -> None:
     program = (
         "import sys; from tests.servers.redis import RedisServer as S; s = S.started(sys.argv[1]);"

@@ -127,15 +127,15 @@ def test_a_package_with_sub_packages_by_its_name(app: Mainspring, write: Write) 
 
 def test_a_module_that_defines_tasks_of_this_app_counts_as_it_is(write: Write) -> None:
     write("shop_app.py", SHOP)
-    write("shop/__init__.py", "from shop_app import app\n@app.task\ndef in_the_package(): ...")
-    write("shop/orders.py", "from shop_app import app\n@app.task\ndef confirm(): ...\n@app.task\ndef ship(): ...")
-    write("shop/run_it.py", "from shop.orders import ship\ndef handler(): ...")
-    write("shop/wrap.py", "import os.path\nfrom shop_app import app\ntask = app.task(name='there')(os.path.exists)")
+    write("bazaar/__init__.py", "from shop_app import app\n@app.task\ndef in_the_package(): ...")
+    write("bazaar/orders.py", "from shop_app import app\n@app.task\ndef confirm(): ...\n@app.task\ndef ship(): ...")
+    write("bazaar/run_it.py", "from bazaar.orders import ship\ndef handler(): ...")
+    write("bazaar/wrap.py", "import os.path\nfrom shop_app import app\ntask = app.task(name='there')(os.path.exists)")
     import shop_app  # type: ignore[import-not-found]  # written above
 
     app: Mainspring = shop_app.app
-    assert app.discover("shop") == ["in-the-package", "confirm", "ship", "run-it", "there"]
-    assert app.discover("shop") == []
+    assert app.discover("bazaar") == ["in-the-package", "confirm", "ship", "run-it", "there"]
+    assert app.discover("bazaar") == []
 
 
 def test_a_single_module_by_its_name(app: Mainspring, write: Write) -> None:

@@ -162,6 +162,7 @@ def test_a_master_that_a_failover_would_forget_is_told(shop: Shop, kind: str) ->
 
 
 @pytest.mark.parametrize("cluster", [pytest.param("valkey8", marks=needs("valkey8"))])
+@pytest.mark.slow
 def test_a_slot_that_moves_is_told(shop: Shop, cluster: str) -> None:
     group: RedisCluster = shared_cluster()
     url = f"{cluster_url(group)}?namespace=doctor"

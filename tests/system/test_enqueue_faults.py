@@ -116,6 +116,7 @@ async def test_a_merge_takes_turns_with_others(app: Mainspring, store: tuple[Sto
     assert len(rounds) == 4
 
 
+@pytest.mark.slow
 async def test_a_row_that_never_stands_still_is_an_error(app: Mainspring, store: tuple[Store, Watch]) -> None:
     @app.task(debounce="1s")
     def index(n: int) -> None: ...

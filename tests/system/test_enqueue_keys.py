@@ -58,6 +58,7 @@ async def test_an_idempotency_key_ends_with_its_retention_purged_or_not(app: Mai
     assert len(job.runs) == 1, "its history stays"
 
 
+@pytest.mark.slow
 async def test_30_000_later_jobs_and_the_key_still_holds(clock: FakeClock) -> None:
     app = Mainspring("sqlite://:memory:", clock=clock)
 
@@ -268,6 +269,7 @@ async def test_a_call_during_the_run_is_run_after_it(app: Mainspring, clock: Fak
     assert await handle.status() == "scheduled"
 
 
+@pytest.mark.slow
 async def test_ten_thousand_calls_of_one_key_at_once_cost_a_few_writes(clock: FakeClock) -> None:
     store, watch = watched(open_store("sqlite://:memory:", clock.now))
     app = Mainspring(store, clock=clock)

@@ -134,6 +134,7 @@ POINTS = [(method, when, error) for method in ("add", "write") for when in ("bef
 @pytest.mark.parametrize(("due", "late"), [(1, 0), (1, 3), (3, 0), (3, 2)])
 @pytest.mark.parametrize("catch_up", ["one", "all"])
 @pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])
+@pytest.mark.slow
 async def test_a_death_at_any_call_neither_loses_nor_doubles_a_tick(
     app: Mainspring, clock: FakeClock, overlap: Any, catch_up: Any, due: int, late: int, begun: bool
 ) -> None:
@@ -444,6 +445,7 @@ class Work:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.slow
 async def test_eight_workers_write_as_much_as_one(url: str, app: Mainspring, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand schedules that are due at once, for one worker and for eight, with apps and stores of their own."""
     store = (await app.connect()).store

@@ -202,7 +202,7 @@ class Storm:
 
 
 @pytest.mark.parametrize("url", ["file"], indirect=True)
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [pytest.param(s, marks=[] if s == SEEDS[0] else [pytest.mark.slow]) for s in SEEDS])
 @pytest.mark.parametrize("history", [3, 500], ids=["short", "long"])
 @pytest.mark.parametrize("catch_up", ["one", "all"])
 @pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])

@@ -380,6 +380,7 @@ BACK = st.sampled_from([1, 1800, 3599, HOUR, DAY]) | st.integers(-DAY, DAY) | st
 
 @settings(max_examples=100)
 @given(case=cases(RARE), gap=GAPS, overlap=OVERLAPS, back=BACK)
+@pytest.mark.slow
 def test_a_tick_far_ahead(case: Case, gap: DstGap, overlap: DstOverlap, back: int) -> None:
     check_far_ahead(case, gap, overlap, back)
 

@@ -253,6 +253,7 @@ print(definition_of("s", "t", "{}", options))
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
+@pytest.mark.slow
 def test_the_digest_is_the_same_in_every_process(seed: str) -> None:
     environment = os.environ | {"PYTHONHASHSEED": seed}
     ran = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)

@@ -144,6 +144,7 @@ def _has_done(worker: Worker, jobs: int) -> bool:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.slow
 async def test_a_thousand_jobs_through_a_store_that_fails_all_the_time(rig: Rig, when: When) -> None:
     ran = Counter[int]()
 

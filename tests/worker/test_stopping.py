@@ -43,6 +43,7 @@ async def test_a_timed_out_coroutine_is_over_before_its_retry(app: Mainspring) -
     assert [run.outcome for run in (await stored(app, job.id)).runs] == ["timed_out", "timed_out"]
 
 
+@pytest.mark.slow
 async def test_a_timed_out_thread_never_runs_beside_its_retry(app: Mainspring) -> None:
     release, entered = threading.Event(), threading.Semaphore(0)
 
@@ -156,6 +157,7 @@ async def test_shutdown_waits_for_handlers_and_gives_back_the_rest(app: Mainspri
     assert [run.outcome for run in row.runs] == ["released"]
 
 
+@pytest.mark.slow
 async def test_a_thread_that_outlives_the_stop_is_left_behind_as_interrupted(app: Mainspring) -> None:
     entered, release = threading.Event(), threading.Event()
 
@@ -206,6 +208,7 @@ async def test_a_blocked_loop_keeps_its_leases(app: Mainspring) -> None:
     assert row.version > 5  # it was renewed meanwhile
 
 
+@pytest.mark.slow
 async def test_a_loop_that_stands_still_for_too_long_gives_its_jobs_up(
     app: Mainspring, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -319,6 +319,7 @@ async def test_a_worker_that_stops_in_the_middle_gives_the_job_back(shop: Shop) 
     assert outcomes(await job.get()) == ["released", "succeeded"]
 
 
+@pytest.mark.slow
 async def test_a_run_that_cannot_learn_its_end_is_lost_and_the_next_claim_finds_it(shop: Shop) -> None:
     ran = 0
 

@@ -15,6 +15,7 @@ from tests.stores.sqlite.processes import Child, run_children
 PROCESSES, THREADS, OWN, SHARED = 3, 2, 60, 20
 
 
+@pytest.mark.slow
 async def test_processes_and_threads_add_claim_and_save_at_once(
     store: SQLiteStore, path: Path, other: sqlite3.Connection
 ) -> None:

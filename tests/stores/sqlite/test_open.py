@@ -250,6 +250,7 @@ async def test_stores_that_create_the_schema_at_once(path: Path) -> None:
     await asyncio.gather(*(store.close() for store in stores))
 
 
+@pytest.mark.slow
 async def test_processes_that_create_the_schema_at_once(path: Path) -> None:
     await run_children(*(Child("open_once", path) for _ in range(4)))
     store = await opened(path)
