@@ -343,3 +343,12 @@ def test_preview_and_describe_need_no_store() -> None:
             schedules.preview(**bad)
     with pytest.raises(DefinitionError):
         schedules.describe(cron="x")
+
+
+async def test_an_update_of_the_retries_leaves_the_rest_of_them(app: Mainspring) -> None:
+    await app.schedules.create("s", "report", {"kind": "x"}, cron="@daily", max_retries=3, retry_delay="5m")
+    more = await app.schedules.update("s", max_retries=5)
+    assert (more.max_retries, (more.retry or {})["initial_delay"]) == (5, 300)
+    later = await app.schedules.update("s", retry_delay="10m")
+    assert (later.max_retries, (later.retry or {})["initial_delay"]) == (5, 600)
+    assert (await app.schedules.update("s", retry=None)).retry is None

@@ -26,6 +26,7 @@ def changed(schedule: Schedule, now: int, options: Mapping[str, Any], **fields: 
 
     Raises `DefinitionError`, `UnknownOption`.
     """
+    options = _with_retries(options, schedule.retry)
     made = schedule.evolve(**schedule_fields(options, now), **fields, updated_at=now)
     check_schedule(made)
     if not any(name in options for name in TIMING):
@@ -33,6 +34,15 @@ def changed(schedule: Schedule, now: int, options: Mapping[str, Any], **fields: 
     if schedule.at is not None and made.at is None and "recurring" not in options:
         made = made.evolve(recurring=True)
     return begin(_of_other_times(made, schedule), now)
+
+
+def _with_retries(options: Mapping[str, Any], retry: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Where only the number of retries is given, or only the time before each, the other one is as it was."""
+    if retry is None or retry.get("backoff") != "fixed" or retry.get("max_attempts", 0) < 1:
+        return options
+    stored = {"max_retries": retry["max_attempts"] - 1, "retry_delay": retry["initial_delay"]}
+    given = {name: value for name, value in options.items() if name not in stored or value is not None}
+    return stored | given if any(name in given for name in stored) else options
 
 
 def redeclared(schedule: Schedule, declared: Schedule, now: int, started: bool = False) -> Schedule:
