@@ -14,7 +14,7 @@ from mainspring.core.job import TERMINAL, Job
 from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import ORIGIN, Schedule, decode_schedule
 from mainspring.core.ticks import stands
-from mainspring.errors import DefinitionError, StoreError
+from mainspring.errors import DefinitionError, MainspringError, StoreError
 from mainspring.events import emit
 from mainspring.triggers.clock import Firing
 from mainspring.triggers.duty import PATIENCE, Duty, wake_on_duty
@@ -42,6 +42,7 @@ class Ticker:
         """Of the schedules whose runs have begun here: whether the end of a run may make them due."""
         self._following: set[asyncio.Task[None]] = set()
         self._declares = False
+        self._begun = False
         self._firing: Firing
         self._reconciler: Reconciler
         self._tended_at = 0.0
@@ -63,6 +64,7 @@ class Ticker:
         self._reconciler = Reconciler(self._worker.store, self._worker.clock, self._worker.app.declared)
         self._tended_at = self._worker.loop.time()
         self._duty = Duty(self._worker.store, self._worker.clock, self._worker.id)
+        self._begun = True
         back_off, asked = 0.0, True
         while True:
             try:
@@ -70,7 +72,7 @@ class Ticker:
                 if asked:
                     await self._duty.take(None)
                 delay, back_off = await self._round(), 0.0
-            except StoreError as error:
+            except MainspringError as error:
                 emit("clock.failed", logging.WARNING, worker=self._worker.id, error=str(error))
                 back_off = min(back_off * 2 or 0.1, LONGEST_BACK_OFF)
                 delay = back_off * random.uniform(0.5, 1.0)
@@ -156,7 +158,7 @@ class Ticker:
             await self._firing.fire([record])
             self.nudge()
             await wake_on_duty(self._worker.store, self._worker.clock.now())
-        except (StoreError, DefinitionError) as error:
+        except MainspringError as error:
             emit("clock.failed", logging.DEBUG, worker=self._worker.id, error=str(error))
 
     async def _read(self, job: Job) -> Schedule | None:
@@ -171,7 +173,9 @@ class Ticker:
         for task in list(self._following):
             task.cancel()
         await asyncio.gather(*self._following, return_exceptions=True)
+        if not self._begun:
+            return
         try:
             await self._duty.hand_over()
-        except (StoreError, AttributeError) as error:
+        except StoreError as error:
             emit("clock.failed", logging.DEBUG, worker=self._worker.id, error=str(error))
