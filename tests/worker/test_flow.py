@@ -156,6 +156,7 @@ async def test_a_paused_worker_claims_nothing_and_resumes(app: Mainspring) -> No
         assert worker.stats().status == "paused"
         worker.resume()
         assert await handle.result(timeout=4) == "ran"
+        await wait_until(lambda: worker.stats().processed, "the settle to be told")  # the result may be seen before
         stats = worker.stats()
         assert (stats.status, stats.processed, stats.failed) == ("running", 1, 0)
 

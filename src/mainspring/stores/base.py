@@ -183,8 +183,8 @@ class Store(ABC):
     async def renew(self, beats: Sequence[Beat], until: int) -> list[Job]:
         """Lengthen the leases that are still owned: running, and with the beat's token.
 
-        `due_at` becomes the later of what it is and `until`; version + 1; progress where given. Answers the rows that
-        were renewed, without payload; a beat without answer has lost its job.
+        `due_at` becomes the later of what it is and `until`; version + 1; progress where given. Answers, in the order
+        of the beats, the rows that were renewed, without payload; a beat without answer has lost its job.
         """
 
     @abstractmethod

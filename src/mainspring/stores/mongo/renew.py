@@ -42,7 +42,7 @@ def _swap(beat: Beat) -> Swap:
 
 
 async def _owned(link: Link, beats: Sequence[Beat], jobs: Collection) -> list[Job]:
-    held = {(beat.id, beat.token) for beat in beats}
+    held = {(beat.id, beat.token): place for place, beat in reversed(list(enumerate(beats)))}
     ours = {
         "_id": {"$in": [beat.id for beat in beats]},
         "token": {"$in": [beat.token for beat in beats]},
@@ -50,4 +50,5 @@ async def _owned(link: Link, beats: Sequence[Beat], jobs: Collection) -> list[Jo
     }
     with link.calls():
         rows = await jobs.find(ours, BARE, hint="_id_").to_list()
-    return [read_job(row) for row in rows if (row["_id"], row["token"]) in held]
+    places = [(held[row["_id"], row["token"]], row) for row in rows if (row["_id"], row["token"]) in held]
+    return [read_job(row) for _, row in sorted(places, key=lambda found: found[0])]  # in the order of the beats
