@@ -84,6 +84,29 @@ async def test_a_stop_that_is_cancelled_goes_on(app: Mainspring, endless: Any) -
     assert not heartbeats()
 
 
+async def test_a_service_that_swallows_a_cancellation_ends_all_the_same(
+    app: Mainspring, endless: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a driver may, in the middle of a call."""
+    swallowed = 0
+
+    async def deaf() -> None:
+        nonlocal swallowed
+        while swallowed < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("mainspring.worker.worker.AFTER_CANCEL", 10)
+    worker = app.worker()
+    monkeypatch.setattr(worker.ticker, "run", deaf)
+    async with asyncio.timeout(10), worker:
+        await asyncio.sleep(0)
+    assert (swallowed, worker.stats().status) == (2, "stopped")
+
+
 async def test_a_paused_worker_stops(app: Mainspring, endless: Any) -> None:
     async with app.worker() as worker:
         worker.pause()

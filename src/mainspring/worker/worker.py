@@ -103,6 +103,7 @@ class Worker:
         self._begun = False
         self._main: asyncio.Task[None] | None = None
         self._pumping: asyncio.Task[None] | None = None
+        self._services: tuple[asyncio.Task[None], ...] = ()
         self._ending: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
         self._stop_now = asyncio.Event()
@@ -152,8 +153,9 @@ class Worker:
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as services:
             self._pumping = services.create_task(self.pump.run(), name="mainspring-pump")
-            services.create_task(self.ticker.run(), name="mainspring-ticker")
-            services.create_task(self.janitor.run(), name="mainspring-janitor")
+            ticking = services.create_task(self.ticker.run(), name="mainspring-ticker")
+            cleaning = services.create_task(self.janitor.run(), name="mainspring-janitor")
+            self._services = (self._pumping, ticking, cleaning)
 
     def _served(self, main: asyncio.Task[None]) -> None:
         """The services have ended. If nobody asked for it, end what they leave, even where nobody joins."""
@@ -242,6 +244,10 @@ class Worker:
         if self._pumping is not None:
             await self._within(AFTER_CANCEL, asyncio.wait([self._pumping]), hurried=False)
         main.cancel()
+        # Again and again: a driver in the middle of a call may swallow a cancellation, and a service would go on.
+        while not (await asyncio.wait([main], timeout=AFTER_CANCEL / 1000))[0]:
+            for service in self._services:
+                service.cancel()
         await asyncio.gather(main, return_exceptions=True)
         if self.app.time is not None:
             self.app.time.detach(self._quiet)
