@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from mainspring import Context, Job, JobFailed, JobHandle, Mainspring, Retry
 from mainspring.core.job import State
 from mainspring.worker.executor import unsuccessful
+from tests.worker.conftest import wait_until
 
 QUICK = Retry(max_attempts=3, backoff="fixed", initial_delay=0.001, jitter=0)
 ONCE = Retry(max_attempts=1)
@@ -46,7 +47,7 @@ async def test_it_is_tried_again_and_dead_in_the_end(app: Mainspring) -> None:
 
     async with app.worker() as worker:
         row = await failed(await tick(app, check))
-        assert worker.stats().failed == 3
+        await wait_until(lambda: worker.stats().failed == 3, "the last settle to be told")
     assert row.state is State.DEAD
     assert [(run.attempt, run.outcome) for run in row.runs] == [(1, "failed"), (2, "failed"), (3, "failed")]
     assert row.error is not None
