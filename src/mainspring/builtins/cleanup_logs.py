@@ -17,6 +17,7 @@ from pydantic import BeforeValidator
 
 from mainspring.core.duration import UNITS, milliseconds
 from mainspring.core.job import Job, State
+from mainspring.core.schedule import ORIGIN
 from mainspring.errors import DefinitionError, InputError
 from mainspring.stores.base import Query, Store
 from mainspring.worker.context import Context
@@ -24,8 +25,6 @@ from mainspring.worker.context import Context
 BATCH = 100
 """Rows at a time: 500 made every write of a job beside it wait 30 ms on SQLite."""
 ENDED = (State.COMPLETED, State.FAILED, State.CANCELLED)
-SCHEDULED = "schedule:"
-"""How the origin of a schedule's jobs begins."""
 
 
 def age_ms(value: object) -> int:
@@ -98,7 +97,7 @@ async def _pages(store: Store, query: Query, cutoff: int) -> AsyncIterator[list[
 
 def _over(job: Job, cutoff: int, now: int) -> bool:
     """Whether the job may go."""
-    if job.finished_at is None or job.finished_at >= cutoff or job.origin.startswith(SCHEDULED):
+    if job.finished_at is None or job.finished_at >= cutoff or job.origin.startswith(ORIGIN):
         return False
     if job.expires_at is None or job.expires_at == 0:
         # Kept until somebody says otherwise; or erased by another, which MongoDB does in two steps: not to be counted
