@@ -41,14 +41,10 @@ async def _announced(client: object) -> bool:
 async def test_killed_in_a_loop(chaos: Fleet, place: Place) -> None:
     random.seed(7)
     async with chaos as fleet:
-        calls = [(random.choice(["work", "in_thread"]).replace("_", "-"), {"seconds": 0.05}) for _ in range(300)]
-        ids = await enqueue(fleet, *calls)
+        ids = await enqueue(fleet, *_short(100))
         for _ in range(8):
-            done = len(fleet.steps())
-            await fleet.until(partial(_more_steps, fleet, done + 10), "some runs", 30)
-            children = fleet.children()
-            if children:
-                os.kill(random.choice(children), signal.SIGKILL)
+            ids += await enqueue(fleet, *_short(40))  # so that there is work left however late the next child starts
+            os.kill(await fleet.until(lambda: _busy(fleet), "a busy child", 30), signal.SIGKILL)
         await fleet.until(fleet.all_ended, "all jobs to end", 90)
         jobs = await fleet.jobs()
         assert {job.id for job in jobs} == set(ids)
@@ -75,8 +71,8 @@ async def test_stopped_past_the_lease(chaos: Fleet, place: Place) -> None:
     place.check()
 
 
-def _more_steps(fleet: Fleet, than: int) -> bool:
-    return len(fleet.steps()) > than
+def _short(number: int) -> list[Call]:
+    return [(random.choice(["work", "in-thread"]), {"seconds": 0.05}) for _ in range(number)]
 
 
 def _busy(fleet: Fleet) -> int | None:
