@@ -14,6 +14,8 @@ NEEDS_MONGODB = "<!-- needs: mongodb -->"
 MONGODB = "mongodb://localhost:27017/shop?replicaSet=rs0"
 _FILE = re.compile(r"^<!-- file: (\S+) -->$")
 """Before a block that is a file of the reader's: it is written there instead of being run."""
+TEST = re.compile(r"^<!-- test: (\S+) -->$")
+"""Before a block that is a test of ours, word for word: it runs there, and `included.py` keeps the two the same."""
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6}\s+(.*)$")
@@ -43,7 +45,8 @@ def blocks(page: Path) -> Iterator[Block]:
             language, begun, lines = fence[1], number + 1, []
         elif language is not None and line.strip() == "```":
             file = _FILE.match(marked)
-            yield Block(language, begun, "\n".join(lines) + "\n", marked != NO_RUN, file[1] if file else "")
+            run = marked != NO_RUN and not TEST.match(marked)
+            yield Block(language, begun, "\n".join(lines) + "\n", run, file[1] if file else "")
             language, marked = None, ""
         elif language is not None:
             lines.append(line)
