@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -69,19 +70,33 @@ class Mainspring:
 
     def __init__(self, store: str | Store, *, clock: TimeSource | None = None) -> None:
         now = None if clock is None else clock.now
-        self._store = open_store(store, now) if isinstance(store, str) else store
-        self.url = self._store.url
+        self._tasks: dict[str, Task[Any, Any]] = {}
+        self._declared: dict[str, Declared] = {}
+        self._stand_on(open_store(store, now) if isinstance(store, str) else store, clock)
+        self.task = Define(self._tasks, self, TaskOptions())
+        self.sync = Sync(self)
+
+    def _stand_on(self, store: Store, clock: TimeSource | None, client: type[Client] = Client) -> None:
+        """All that depends on the store and its clock; the rest of an app does not know which these are."""
+        self._store = store
+        self.url = store.url
         self.time = clock
         """The clock of a test, where there is one."""
         self.clock = Clock() if clock is None else Clock(clock.now, clock.now)
-        self._tasks: dict[str, Task[Any, Any]] = {}
-        self._declared: dict[str, Declared] = {}
-        self._clients = Clients(self._store, self.clock, self._tasks, self)
-        self.task = Define(self._tasks, self, TaskOptions())
+        self._clients = Clients(store, self.clock, self._tasks, self, client)
         self.locks = Locks(self._connected, self.clock)
-        self.sync = Sync(self)
         if clock is not None:
             clock.listen(self._clients.wake_all)
+
+    @contextmanager
+    def _elsewhere(self, store: Store, clock: TimeSource | None, client: type[Client]) -> Iterator[None]:
+        """Use another store and clock, in the whole process, and then the own ones again: `mainspring.testing`."""
+        kept = {name: getattr(self, name) for name in ("_store", "url", "time", "clock", "_clients", "locks")}
+        self._stand_on(store, clock, client)
+        try:
+            yield
+        finally:
+            vars(self).update(kept)
 
     @property
     def tasks(self) -> Mapping[str, Task[Any, Any]]:

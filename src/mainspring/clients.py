@@ -24,8 +24,16 @@ R = TypeVar("R")
 class Clients:
     """Gives each event loop its client."""
 
-    def __init__(self, store: Store, clock: Clock, tasks: Mapping[str, Task[Any, Any]], caller: Caller) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        tasks: Mapping[str, Task[Any, Any]],
+        caller: Caller,
+        make: type[Client] = Client,
+    ) -> None:
         self._store = store
+        self._make_client = make
         self._clock = clock
         self._tasks = tasks
         self._caller = caller
@@ -63,6 +71,6 @@ class Clients:
         with self._lock:
             # A loop that has ended closed its client's store by itself; forget both.
             self._clients = {known: client for known, client in self._clients.items() if not known.is_closed()}
-            client = Client(self._store.clone(), self._clock, self._tasks, self._caller)
+            client = self._make_client(self._store.clone(), self._clock, self._tasks, self._caller)
             self._clients[loop] = client
             return client

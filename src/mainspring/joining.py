@@ -48,6 +48,7 @@ class Joiner:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self.patience = ADD_DEADLINE
 
     async def put(self, calls: Sequence[Call], within: Any = None) -> list[Answer]:
         """Store the calls; answer, in order, the rows that hold them. At most one batch.
@@ -109,7 +110,7 @@ class Joiner:
     async def _add(self, jobs: list[Job], within: Any) -> list[Job]:
         if within is not None:
             return await self._store.add(jobs, within)
-        delay, patience = FIRST_DELAY, ADD_DEADLINE
+        delay, patience = FIRST_DELAY, self.patience
         while True:
             try:
                 return await self._store.add(jobs)
