@@ -55,7 +55,7 @@ class Client:
         self.store = store
         self.clock = clock
         self.tasks = tasks
-        self.snapshots = Snapshots(store, clock, tasks)
+        self.snapshots: Snapshots = Snapshots(store, clock, tasks)
         self._caller: Caller = caller or self
         self._joiner = Joiner(store, clock)
         self._puts: Batcher[Call, Answer] = Batcher(

@@ -58,7 +58,7 @@ class UnknownTask(MainspringError):
 
     def __init__(self, name: str, known: list[str] | None = None) -> None:
         self.name = name
-        self.known = sorted(set(known or []))
+        self.known: list[str] = sorted(set(known or []))
         names = ", ".join(self.known) or "none"
         near = difflib.get_close_matches(name, self.known, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""

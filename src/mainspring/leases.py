@@ -1,24 +1,29 @@
 """Locks: leases that one owner holds for a time, with a fence that grows from holder to holder.
 
-A lease is a record: `due_at` is when it ends, `value` says whose it is. A released one stays for a day, so that its
-version, which is the fence, goes on growing. Every change is a swap on that version, so a late owner changes nothing.
+A lease is a record: `due_at` is when it ends, `value` says whose it is, since when and under which fence. A released one
+stays for a day, so that its version, of which the fence is the one of the taking, goes on growing. Every change is a
+swap on that version, so a late owner changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import builtins
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from mainspring.audit import Audit
 from mainspring.core.clock import Clock
 from mainspring.core.duration import Duration, humanize, milliseconds
 from mainspring.core.ids import new_token
+from mainspring.core.naming import check_count, check_reason
 from mainspring.core.policy import DAY
 from mainspring.core.records import LEASE, Record
 from mainspring.errors import DefinitionError, LockHeld, LockLost, StoreUnavailable
-from mainspring.stores.base import Store
+from mainspring.stores.base import BATCH_ROWS, Store
 
 LOOK = 0.25
 """Seconds between two looks at a lock that is waited for, at most."""
@@ -28,12 +33,42 @@ Connect = Callable[[], Awaitable[Store]]
 """Gives the open store of the running event loop."""
 
 
-class Locks:
-    """Locks across all processes of a store. `lock` is the usual way; the others say yes or no."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockInfo:
+    """A lock that is held. Times in ms on the store's clock."""
 
-    def __init__(self, connect: Connect, clock: Clock) -> None:
+    name: str
+    owner: str
+    since: int
+    until: int
+    """When it ends, unless its owner extends it."""
+    fence: int | None
+    """Grows from holder to holder. None: taken by a version that did not write it down."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockPage:
+    """Some locks, to iterate over, and where the next ones are."""
+
+    locks: tuple[LockInfo, ...]
+    cursor: str | None
+    """None: there are no more."""
+
+    def __iter__(self) -> Iterator[LockInfo]:
+        return iter(self.locks)
+
+    def __len__(self) -> int:
+        return len(self.locks)
+
+
+class Locks:
+    """Locks across all processes of a store. `lock` is the usual way; `acquire`, `extend`, `release` say yes or no, and
+    `get`, `list`, `force_release` are for operators."""
+
+    def __init__(self, connect: Connect, clock: Clock, audit: Audit) -> None:
         self._connect = connect
         self._clock = clock
+        self._audit = audit
 
     def lock(self, name: str, ttl: Duration = 30, wait: Duration | None = None, owner: str | None = None) -> Lock:
         """A lock to be held by `async with`, renewed while it is. `wait`: how long to wait for it; default: not at all.
@@ -64,6 +99,52 @@ class Locks:
         holder = await self.holder(name)
         return holder is not None if owner is None else holder == owner
 
+    # -- for operators ---------------------------------------------------------------------------------------------
+
+    async def get(self, name: str) -> LockInfo | None:
+        """Whose the lock is, since when, until when, and its fence. None: nobody holds it."""
+        store = await self._connect()
+        return _info(await store.read(LEASE, _name(name)), self._clock.now())
+
+    async def list(self, *, limit: int = 100, cursor: str | None = None) -> LockPage:
+        """A page of up to `limit` (500 at most) locks that are held, by name.
+
+        `page.cursor` is the `cursor` of the next page; None: this was the last. Raises `DefinitionError`.
+        """
+        check_count(limit, "limit", 1, BATCH_ROWS)
+        store = await self._connect()
+        now = self._clock.now()
+        found: builtins.list[LockInfo] = []
+        while True:
+            leases = await store.scan(LEASE, after=cursor, limit=BATCH_ROWS)
+            held = [info for lease in leases if (info := _info(lease, now)) is not None]
+            found += held[: limit + 1 - len(found)]
+            if len(found) > limit:
+                return LockPage(tuple(found[:limit]), found[limit - 1].name)
+            if len(leases) < BATCH_ROWS:
+                return LockPage(tuple(found), None)
+            cursor = leases[-1].name
+
+    async def force_release(self, name: str, reason: str = "") -> bool:
+        """Take the lock away from whoever holds it. False: nobody does.
+
+        Its holder learns of it at the next renewal, a third of its ttl later at most, and goes on until then: only the
+        fence keeps it from a resource meanwhile. Recorded in the audit trail.
+        """
+        store = await self._connect()
+        async with self._audit.act("locks.force_release", _name(name), reason=check_reason(reason)) as act:
+            while True:
+                now = self._clock.now()
+                lease = await store.read(LEASE, name)
+                holder = _holder(lease, now)
+                if lease is None or holder is None:
+                    return False
+                if await _write(store, _ended(lease, now)):
+                    act.changed, act.detail = 1, {"owner": holder}
+                    return True
+
+    # -- what a `Lock` is made of ------------------------------------------------------------------------------------
+
     async def take(self, name: str, owner: str, ttl: int) -> int | None:
         """Take the lock; answers the fence. None: somebody else holds it."""
         store = await self._connect()
@@ -73,9 +154,10 @@ class Locks:
             holder = _holder(old, now)
             if holder is not None and holder != owner:
                 return None
-            lease = old.evolve(
-                written_at=now, due_at=now + ttl, expires_at=now + ttl + DAY, value={"owner": owner, "since": now}
-            )
+            since = old.value.get("since", now) if holder == owner else now
+            # As the contract has it: the first version is the time of birth, each later one adds one.
+            value = {"owner": owner, "since": since, "fence": old.version + 1 if old.version else now}
+            lease = old.evolve(written_at=now, due_at=now + ttl, expires_at=now + ttl + DAY, value=value)
             try:
                 [new] = await store.write([lease])
             except StoreUnavailable:
@@ -98,9 +180,8 @@ class Locks:
             lease = await store.read(LEASE, _name(name))
             if lease is None or _holder(lease, now) != owner:
                 return False
-            until = now if ttl is None else now + ttl
-            value = {} if ttl is None else lease.value
-            if await _write(store, lease.evolve(due_at=until, expires_at=until + DAY, value=value)):
+            new = _ended(lease, now) if ttl is None else lease.evolve(due_at=now + ttl, expires_at=now + ttl + DAY)
+            if await _write(store, new):
                 return True
 
 
@@ -117,10 +198,10 @@ class Lock:
         self._wait = 0 if wait is None else milliseconds(wait, "wait")
         self._renewal: asyncio.Task[None] | None = None
         self._kept = 0.0
-        self.name = _name(name)
-        self.owner = owner
-        self.fence = 0
-        self.lost = False
+        self.name: str = _name(name)
+        self.owner: str = owner
+        self.fence: int = 0
+        self.lost: bool = False
 
     async def acquire(self) -> int:
         """Take the lock, waiting as long as was said; answers the fence. Raises `LockHeld`."""
@@ -191,6 +272,18 @@ class Lock:
 async def _write(store: Store, lease: Record) -> bool:
     [new] = await store.write([lease])
     return new is not None
+
+
+def _ended(lease: Record, now: int) -> Record:
+    return lease.evolve(due_at=now, expires_at=now + DAY, value={})
+
+
+def _info(lease: Record | None, now: int) -> LockInfo | None:
+    owner = _holder(lease, now)
+    if lease is None or lease.due_at is None or owner is None:
+        return None
+    since, fence = lease.value.get("since", lease.written_at), lease.value.get("fence")
+    return LockInfo(name=lease.name, owner=owner, since=since, until=lease.due_at, fence=fence)
 
 
 def _holder(lease: Record | None, now: int) -> str | None:

@@ -54,9 +54,9 @@ class JobHandle(Generic[Result]):
     ) -> None:
         self._caller = caller
         self._decode = decode
-        self.id = id
-        self.task = task
-        self.created = created
+        self.id: str = id
+        self.task: str = task
+        self.created: bool = created
 
     async def result(self, timeout: Duration | None = None) -> Result:
         """What the newest run of this job returned; waits until it has ended. None where it was skipped.

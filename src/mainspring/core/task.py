@@ -14,6 +14,7 @@ from mainspring.core.handle import Caller, JobHandle
 from mainspring.core.inputs import Inputs, KeyFunction, key_function
 from mainspring.core.job import Rule
 from mainspring.core.options import TaskOptions, check_options
+from mainspring.core.policy import Debounce, Policy
 from mainspring.core.request import CALL_OPTIONS, CallOptions, Request
 from mainspring.core.shape import Shape
 from mainspring.core.signature import by_keyword, read_signature
@@ -42,25 +43,25 @@ class Task(Generic[P, R]):
         self._key_function: KeyFunction | None = None
         if settings.key is not None and settings.rule is not None:
             self._key_function = key_function(settings.key, signature, _key_name(settings.rule, settings.name))
-        self.function = function
+        self.function: Callable[..., Any] = function
         self.handler: Callable[..., Any] = by_keyword(function, signature)
         """The function, to be called with keywords."""
-        self.name = settings.name
-        self.queue = settings.queue
-        self.priority = settings.priority
-        self.timeout = settings.timeout
-        self.max_concurrency = settings.max_concurrency
-        self.policy = settings.policy
-        self.expires = settings.expires
-        self.debounce = settings.debounce
-        self.capture = settings.capture
-        self.is_async = signature.is_async
-        self.context_parameter = signature.context
-        self.description = settings.description
+        self.name: str = settings.name
+        self.queue: str = settings.queue
+        self.priority: int = settings.priority
+        self.timeout: int | None = settings.timeout
+        self.max_concurrency: int | None = settings.max_concurrency
+        self.policy: Policy = settings.policy
+        self.expires: int | None = settings.expires
+        self.debounce: Debounce | None = settings.debounce
+        self.capture: bool = settings.capture
+        self.is_async: bool = signature.is_async
+        self.context_parameter: str | None = signature.context
+        self.description: str = settings.description
         self.__doc__ = getattr(function, "__doc__", None)
-        self.__name__ = getattr(function, "__name__", settings.name)
-        self.__module__ = getattr(function, "__module__", __name__)
-        self.__wrapped__ = function
+        self.__name__: str = getattr(function, "__name__", settings.name)
+        self.__module__: str = getattr(function, "__module__", __name__)
+        self.__wrapped__: Callable[..., Any] = function
 
     # -- calling -------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from mainspring.core import states
+from mainspring.core.clock import Clock
 from mainspring.core.duration import Duration, milliseconds
 from mainspring.core.job import Job, State
 from mainspring.core.records import WORKER, Record
@@ -80,22 +81,22 @@ class Worker:
 
     def __init__(self, app: Mainspring, settings: WorkerSettings | None = None) -> None:
         self.app = app
-        self.settings = settings = settings or WorkerSettings()
-        self.id = settings.id or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-        self.clock = app.clock
-        self.tasks = _chosen(app, settings)
-        self.caps = {name: task.max_concurrency for name, task in self.tasks.items()}
-        self.queues = list(settings.queues or sorted({task.queue for task in self.tasks.values()})) or ["default"]
-        self.desk = Desk(settings.concurrency)
+        self.settings: WorkerSettings = settings or WorkerSettings()
+        self.id: str = self.settings.id or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.clock: Clock = app.clock
+        self.tasks: dict[str, Task[Any, Any]] = _chosen(app, self.settings)
+        self.caps: dict[str, int | None] = {name: task.max_concurrency for name, task in self.tasks.items()}
+        self.queues: list[str] = _served(self.settings, self.tasks)
+        self.desk = Desk(self.settings.concurrency)
         self.settler = Settler(self)
         self.executor = Executor(self)
         self.pump = Pump(self)
         self.janitor = Janitor(self)
         self.ticker = Ticker(self)
         self._quiet = Quiet(self)
-        self.processed = 0
-        self.failed = 0
-        self.exit_code = 0
+        self.processed: int = 0
+        self.failed: int = 0
+        self.exit_code: int = 0
         self._status: Status = "starting"
         self._started = 0
         self._shown_at = 0
@@ -387,6 +388,10 @@ class Worker:
             uptime=(self.clock.monotonic() - self._started) / 1000 if self._started else 0.0,
             loop_lag=self.heartbeat.lag if self._status != "starting" else 0,
         )
+
+
+def _served(settings: WorkerSettings, tasks: dict[str, Task[Any, Any]]) -> list[str]:
+    return list(settings.queues or sorted({task.queue for task in tasks.values()})) or ["default"]
 
 
 def _chosen(app: Mainspring, settings: WorkerSettings) -> dict[str, Task[Any, Any]]:
