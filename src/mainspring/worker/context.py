@@ -66,35 +66,35 @@ class Context:
 
     @property
     def job_id(self) -> str:
-        return self._hold.job.id
+        return self.job.id
 
     @property
     def task(self) -> str:
-        return self._hold.job.task
+        return self.job.task
 
     @property
     def queue(self) -> str:
-        return self._hold.job.queue
+        return self.job.queue
 
     @property
     def attempt(self) -> int:
         """The number of this attempt, 1-based. Interrupted and snoozed runs do not count."""
-        return self._hold.job.attempt
+        return self.job.attempt
 
     @property
     def fence(self) -> int:
         """Grows with each claim of this job: hand it to a resource that refuses writers with an older one."""
-        return self._hold.job.claims
+        return self.job.claims
 
     @property
     def scheduled_at(self) -> datetime:
         """The time that was asked for; retries and snoozes do not change it. Of a schedule, the time of the tick, also
         where somebody lets it run again later."""
-        return _utc(meant_for(self._hold.job))
+        return _utc(meant_for(self.job))
 
     @property
     def started_at(self) -> datetime:
-        return _utc(self._hold.job.started_at or 0)
+        return _utc(self.job.started_at or 0)
 
     @property
     def worker_id(self) -> str:
@@ -102,7 +102,7 @@ class Context:
 
     @property
     def meta(self) -> dict[str, str]:
-        return dict(self._hold.job.meta)
+        return dict(self.job.meta)
 
     @property
     def cancelled(self) -> bool:
@@ -117,10 +117,7 @@ class Context:
 
         Stored at most four times a second, the last one with the end of the run. Raises `InputError`.
         """
-        if percent is not None and (isinstance(percent, bool) or not 0 <= percent <= 100):
-            raise InputError(f"bad progress: {percent!r}. Expected a number from 0 to 100.")
-        report = {"percent": percent, "data": data, "at": self._worker.clock.now()}
-        text = encode_value(report, "progress", PROGRESS_LIMIT)
+        text = progress_text(percent, data, self._worker.clock.now())
         with self._worker.desk.lock:  # the heartbeat forgets what it has stored, and only that
             self._hold.progress = text
         self._worker.heartbeat.nudge()
@@ -128,9 +125,8 @@ class Context:
 
     def log(self, text: object, level: str = "info") -> Awaitable[None]:
         """Append a line to the job's log (at most 8 KB; the last 1,000 lines are kept). Raises `InputError`."""
-        if level not in LEVELS:
-            raise InputError(f"bad log level: {level!r}. Expected one of: {', '.join(LEVELS)}.")
-        job, line = self._hold.job, storable(text, LINE_LIMIT)
+        check_level(level)
+        job, line = self._hold.job, log_text(text)
         self._hold.lines.append(LogLine(job.id, job.claims, self._worker.clock.now(), level, line))
         self._worker.heartbeat.nudge()
         return DONE
@@ -201,6 +197,23 @@ class Context:
                 "Await the function itself."
             )
         return asyncio.run_coroutine_threadsafe(call(*args, **kwargs), self._worker.loop).result()
+
+
+def progress_text(percent: float | None, data: Any, now: int) -> str:
+    """Progress as it is stored. Raises `InputError`."""
+    if percent is not None and (isinstance(percent, bool) or not 0 <= percent <= 100):
+        raise InputError(f"bad progress: {percent!r}. Expected a number from 0 to 100.")
+    return encode_value({"percent": percent, "data": data, "at": now}, "progress", PROGRESS_LIMIT)
+
+
+def log_text(text: object) -> str:
+    """A log line as it is stored."""
+    return storable(text, LINE_LIMIT)
+
+
+def check_level(level: str) -> None:
+    if level not in LEVELS:
+        raise InputError(f"bad log level: {level!r}. Expected one of: {', '.join(LEVELS)}.")
 
 
 def _utc(at: int) -> datetime:
