@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
+from mainspring.audit import Audit, acting
 from mainspring.client import Client
 from mainspring.clients import Clients
 from mainspring.core.clock import Clock
@@ -30,7 +31,7 @@ from mainspring.triggers.reconcile import Declared
 from mainspring.worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from mainspring.admin import DeadLetters, Jobs, Queues, Schedules
+    from mainspring.admin import DeadLetters, Jobs, Queues, Schedules, Workers
     from mainspring.worker.worker import Worker
 
 P = ParamSpec("P")
@@ -73,30 +74,33 @@ class Mainspring:
         self._tasks: dict[str, Task[Any, Any]] = {}
         self._declared: dict[str, Declared] = {}
         self._stand_on(open_store(store, now) if isinstance(store, str) else store, clock)
-        self.task = Define(self._tasks, self, TaskOptions())
-        self.sync = Sync(self)
+        self.task: Define = Define(self._tasks, self, TaskOptions())
+        self.sync: Sync = Sync(self)
 
     def _stand_on(self, store: Store, clock: TimeSource | None, client: type[Client] = Client) -> None:
         """All that depends on the store and its clock; the rest of an app does not know which these are."""
         self._store = store
-        self.url = store.url
-        self.time = clock
+        self.url: str = store.url
+        self.time: TimeSource | None = clock
         """The clock of a test, where there is one."""
-        self.clock = Clock() if clock is None else Clock(clock.now, clock.now)
+        self.clock: Clock = Clock() if clock is None else Clock(clock.now, clock.now)
         self._clients = Clients(store, self.clock, self._tasks, self, client)
-        self.locks = Locks(self._connected, self.clock)
+        self.audit: Audit = Audit(self._connected, self.clock)
+        """The audit trail, to be read: who did what."""
+        self.locks: Locks = Locks(self._connected, self.clock, self.audit)
         if clock is not None:
             clock.listen(self._clients.wake_all)
 
     @contextmanager
     def _elsewhere(self, store: Store, clock: TimeSource | None, client: type[Client]) -> Iterator[None]:
         """Use another store and clock, in the whole process, and then the own ones again: `mainspring.testing`."""
-        kept = {name: getattr(self, name) for name in ("_store", "url", "time", "clock", "_clients", "locks")}
+        before = dict(vars(self))
         self._stand_on(store, clock, client)
+        own = {name: value for name, value in before.items() if vars(self)[name] is not value}
         try:
             yield
         finally:
-            vars(self).update(kept)
+            vars(self).update(own)
 
     @property
     def tasks(self) -> Mapping[str, Task[Any, Any]]:
@@ -292,6 +296,17 @@ class Mainspring:
         from mainspring.admin import Schedules
 
         return Schedules(self)
+
+    @cached_property
+    def workers(self) -> Workers:
+        from mainspring.admin import Workers
+
+        return Workers(self)
+
+    def acting(self, actor: str | None = None, *, reason: str = "") -> AbstractContextManager[None]:
+        """`with app.acting("alice", reason="ticket 12"):` acts in the block are hers in the audit trail; else they are
+        those of the user of this process at its host. Raises `DefinitionError`."""
+        return acting(actor, reason=reason)
 
     # -- working ---------------------------------------------------------------------------------------------------
 

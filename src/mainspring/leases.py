@@ -1,8 +1,8 @@
 """Locks: leases that one owner holds for a time, with a fence that grows from holder to holder.
 
-A lease is a record: `due_at` is when it ends, `value` says whose it is, since when and under which fence. A released one
-stays for a day, so that its version, of which the fence is the one of the taking, goes on growing. Every change is a
-swap on that version, so a late owner changes nothing.
+A lease is a record: `due_at` is when it ends, `value` says whose it is, since when and under which fence: the version
+that the taking made. A released one stays for a day, so that its version goes on growing. Every change is a swap on
+that version, so a late owner changes nothing.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from tests.house.source import PACKAGE, ROOT, imports, modules, name_of
 LAYERS: list[set[str]] = [
     {"core"},
     {"stores"},
-    {"client", "leases", "clients", "joining", "gates", "follow", "batching", "snapshots", "transactions"},
+    {"client", "leases", "audit", "clients", "joining", "gates", "follow", "batching", "snapshots", "transactions"},
     {"triggers"},
     {"worker", "admin"},
     {"app", "registry", "sync", "discover", "builtins"},

@@ -1,4 +1,5 @@
-"""Operating what is stored: jobs, dead letters, queues, schedules. The command line and the web call nothing else.
+"""Operating what is stored: jobs, dead letters, queues, schedules, workers. Command line and web call nothing
+else.
 
 No policy lives here: what a job becomes is decided in `core.states`, and saved by swap.
 """
@@ -11,6 +12,7 @@ from mainspring.admin.schedule_list import SchedulePage
 from mainspring.admin.schedule_view import Execution, ScheduleInfo
 from mainspring.admin.schedules import Schedules
 from mainspring.admin.selection import JobFilters, JobPage
+from mainspring.admin.workers import WorkerInfo, Workers
 
 __all__ = [
     "DeadLetters",
@@ -23,4 +25,6 @@ __all__ = [
     "ScheduleInfo",
     "SchedulePage",
     "Schedules",
+    "WorkerInfo",
+    "Workers",
 ]

@@ -1,7 +1,7 @@
 """Records: small named documents with a version, an optional due time and an optional expiry.
 
-Gates, locks, leaders, workers, task snapshots, followers, completions and schedules are records of a kind; cursors
-will be.
+Gates, locks, leaders, workers, task snapshots, followers, completions, schedules and the entries of the audit trail are
+records of a kind; cursors will be.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ FOLLOWER = "follower"
 COMPLETION = "completion"
 SCHEDULE = "schedule"
 DUTY = "duty"
+AUDIT = "audit"
 
 
 class Record(Frozen, frozen=True, kw_only=True):
