@@ -19,6 +19,7 @@ the data of its message as attributes, so that a program need not parse text.
     │   ├── JobFailed               failed or dead
     │   └── JobCancelled
     ├── ResultTimeout               the job has not ended yet
+    ├── NotDrained                  a worker was to do all there is, and it does not end
     ├── LockError
     │   ├── LockHeld                somebody else holds the lock
     │   └── LockLost                it expired or was taken over
@@ -158,6 +159,10 @@ class JobCancelled(ResultError):
 
 class ResultTimeout(MainspringError, TimeoutError):
     """The job has not ended in time; it is still going."""
+
+
+class NotDrained(MainspringError):
+    """A worker was to do all there is to do, and it does not come to an end."""
 
 
 class LockError(MainspringError):

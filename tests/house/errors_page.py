@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 
 from mainspring import errors
@@ -44,11 +45,7 @@ def _attributes(each: type) -> list[str]:
     if "__init__" not in vars(each) or each is errors.MainspringError:
         return []
     code = each.__init__.__code__  # type: ignore[misc]
-    return [
-        name
-        for name in code.co_names
-        if name in inspect.getsource(each) and f"self.{name} =" in inspect.getsource(each)
-    ]
+    return [name for name in code.co_names if re.search(rf"self\.{name}(: .+)? =", inspect.getsource(each))]
 
 
 if __name__ == "__main__":

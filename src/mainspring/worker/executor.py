@@ -221,6 +221,8 @@ class Executor:
                 return self._failed(hold, error)
 
     def _failed(self, hold: Hold, error: BaseException) -> Failure:
+        for tally in self._worker.tallies:
+            tally.raised(hold.job, error)
         try:
             retryable, dead_letter = hold.task.judge(error, hold.job.attempt)
         except Exception as broken:  # a predicate of the user's: retry, and say so

@@ -37,6 +37,18 @@ class Quiet:
             if worker.desk.taken == taken:
                 return min((due for due in dues if due is not None), default=None)
 
+    async def empty(self) -> None:
+        """Wait until nothing is left that is due now, however long handlers take."""
+        worker = self._worker
+        while True:
+            taken = worker.desk.taken
+            await worker.ticker.rounds.idle(worker.ticker.nudge, None)
+            if not worker.pump.paused:
+                await worker.pump.rounds.idle(worker.pump.nudge, None)
+            await worker.desk.empty()
+            if worker.desk.taken == taken:
+                return
+
     async def hold(self, now: int) -> None:
         """Keep what is held here, as its heartbeat would in all the time that is about to pass at once."""
         if asyncio.get_running_loop() is not self._worker.loop:

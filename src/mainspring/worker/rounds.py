@@ -29,10 +29,11 @@ class Rounds:
                 future.set_result(None)
         self._waiting.clear()
 
-    async def idle(self, nudge: Callable[[], object], patience: float) -> int | None:
+    async def idle(self, nudge: Callable[[], object], patience: float | None) -> int | None:
         """Nudge, and wait for a round that begins after this call and finds nothing to do; answers what is next due.
 
-        None, too, where there is none within `patience` seconds: the service waits for something else.
+        None, too, where there is none within `patience` seconds: the service waits for something else. `patience` None:
+        it is waited for, however long that takes.
         """
         begun = self._begun
         try:

@@ -24,6 +24,7 @@ from mainspring.gates import Gates
 from mainspring.snapshots import Snapshots
 from mainspring.stores.base import Store
 from mainspring.triggers.reconcile import Reconciler
+from mainspring.worker.drain import LIMIT, TIMEOUT, Drained, Tally, check_running, drain
 from mainspring.worker.executor import Executor
 from mainspring.worker.heartbeat import Heartbeat
 from mainspring.worker.hold import Desk, Hold
@@ -94,6 +95,7 @@ class Worker:
         self.janitor = Janitor(self)
         self.ticker = Ticker(self)
         self._quiet = Quiet(self)
+        self.tallies: set[Tally] = set()
         self.processed: int = 0
         self.failed: int = 0
         self.exit_code: int = 0
@@ -190,6 +192,16 @@ class Worker:
         self._failure = error
         if self._main is not None:
             self._main.cancel()
+
+    async def drain(self, *, timeout: Duration = TIMEOUT, limit: int = LIMIT, raise_errors: bool = False) -> Drained:
+        """Run all that is due now, and what that enqueues, until nothing is left; answers what became of the runs.
+
+        What is due later stays, and so does what this worker does not run: other queues and tasks, what is paused.
+        `raise_errors`: raise, at the end, what the first handler raised that failed. Raises `NotDrained` where it does
+        not end within `timeout` or after `limit` runs, `MainspringError` where the worker does not run here.
+        """
+        check_running(self, self.loop if self._main is not None else None)
+        return await drain(self, self._quiet, timeout, limit, raise_errors)
 
     def pause(self) -> None:
         """Claim nothing more; what runs goes on. For this worker; `app.queues.pause` is for all."""
@@ -332,6 +344,8 @@ class Worker:
         if row.state is State.WAITING:
             self.pump.nudge()
         self.ticker.ended(row)
+        for tally in self.tallies:
+            tally.left(row)
 
     def stuck(self, hold: Hold) -> None:
         """A handler did not end within `grace` of being asked to."""

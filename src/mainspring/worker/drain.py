@@ -1,0 +1,164 @@
+"""Draining: to let a worker run what is due, and what that asks for, until nothing is left. And to count what became
+of it. For tests, and for programs that work until there is nothing more to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+from mainspring.core.duration import Duration, humanize, milliseconds
+from mainspring.core.job import Job, State
+from mainspring.core.outcome import Steer
+from mainspring.errors import MainspringError, NotDrained
+
+if TYPE_CHECKING:
+    from mainspring.worker.quiet import Quiet
+    from mainspring.worker.worker import Worker
+
+LIMIT = 1_000
+TIMEOUT = 10
+SHOWN = 10
+"""Jobs that a message names."""
+BECAME = {
+    "succeeded": "completed",
+    "skipped": "completed",
+    "failed": "retrying",
+    "timed_out": "retrying",
+    "snoozed": "snoozed",
+}
+"""What counts for a run after which its job waits again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What became of the runs of a drain. A job that failed, was tried again and succeeded counts under both."""
+
+    completed: int = 0
+    retrying: int = 0
+    """Runs that failed, after which the job waits for its next attempt."""
+    failed: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    snoozed: int = 0
+    errors: tuple[BaseException, ...] = field(default=(), compare=False, repr=False)
+    """What the handlers raised, in order; without `Snooze` and its like."""
+
+    @property
+    def runs(self) -> int:
+        return self.completed + self.retrying + self.failed + self.dead + self.cancelled + self.snoozed
+
+    def __add__(self, other: Drained) -> Drained:
+        names = [one.name for one in fields(self) if one.name != "errors"]
+        sums = {name: getattr(self, name) + getattr(other, name) for name in names}
+        return Drained(**sums, errors=self.errors + other.errors)
+
+
+class Tally:
+    """Counts what leaves the hands of a worker, as long as it is one of its `tallies`."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
+        self._became: Counter[str] = Counter()
+        self.tasks: Counter[str] = Counter()
+        self.ended: set[str] = set()
+        """The ids of the jobs of which a run has ended."""
+        self.errors: dict[str, list[BaseException]] = {}
+        """What handlers raised, by job."""
+        self.over = asyncio.Event()
+        """More than `limit` runs."""
+
+    def left(self, row: Job) -> None:
+        """A job has left the running state."""
+        last = row.runs[-1].outcome if row.runs else ""
+        became = BECAME.get(last) if row.state is State.WAITING else row.state.value
+        self.ended.add(row.id)
+        if became is None:
+            return  # it was given back
+        self._became[became] += 1
+        self.tasks[row.task] += 1
+        if self._limit is not None and self._became.total() > self._limit:
+            self.over.set()
+
+    def raised(self, job: Job, error: BaseException) -> None:
+        """A handler has failed. What steers a job is no error."""
+        if not isinstance(error, Steer):
+            self.errors.setdefault(job.id, []).append(error)
+
+    def drained(self) -> Drained:
+        return Drained(**self._became, errors=tuple(error for errors in self.errors.values() for error in errors))
+
+
+async def drain(
+    worker: Worker, quiet: Quiet, timeout: Duration = TIMEOUT, limit: int = LIMIT, raise_errors: bool = False
+) -> Drained:
+    """See `Worker.drain`."""
+    tally = Tally(limit)
+    worker.tallies.add(tally)
+    try:
+        async with asyncio.timeout(milliseconds(timeout, "timeout") / 1000):
+            await _first_of(quiet.empty(), tally.over.wait(), worker.join())
+    except TimeoutError:
+        raise NotDrained(_unended(worker, timeout)) from None
+    finally:
+        worker.tallies.discard(tally)
+    if tally.over.is_set():
+        raise NotDrained(_endless(tally, limit))
+    drained = tally.drained()
+    if raise_errors:
+        raise_first(drained.errors)
+    return drained
+
+
+def raise_first(errors: tuple[BaseException, ...]) -> None:
+    """Raise what the first handler raised, if any did, with a note of the others."""
+    if not errors:
+        return
+    others = ", ".join(f"{type(error).__name__}: {error}" for error in errors[1 : 1 + SHOWN])
+    if others:
+        errors[0].add_note(f"{len(errors) - 1} more of the drained runs failed: {others}")
+    raise errors[0]
+
+
+async def _first_of(*waits: object) -> None:
+    """Wait for the first of some awaitables, raise what it raised, and end the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _unended(worker: Worker, timeout: Duration) -> str:
+    holds = sorted(worker.desk.holds, key=lambda hold: hold.job.id)
+    running = ", ".join(f"{hold.job.task} ({hold.job.id}, attempt {hold.job.attempt})" for hold in holds[:SHOWN])
+    what = f"still running: {running}" if holds else "no handler runs, but the store did not say that nothing is due"
+    waited = humanize(milliseconds(timeout, "timeout"))
+    return (
+        f"the worker has not drained within {waited}: {what}. Expected every handler to come"
+        " to its end: let what it waits for happen first, or give more time: timeout=..."
+    )
+
+
+def _endless(tally: Tally, limit: int) -> str:
+    counts = ", ".join(f"{task} {count:,} times" for task, count in tally.tasks.most_common(SHOWN))
+    return (
+        f"the worker has not drained after {limit:,} runs: {counts}. Expected an end: does a job enqueue itself, or "
+        "is it snoozed or retried at once, for ever? If there are so many jobs, say so: limit=..."
+    )
+
+
+def check_running(worker: Worker, loop: asyncio.AbstractEventLoop | None) -> None:
+    """Raises `MainspringError` for a worker that cannot be drained from here."""
+    if loop is None:
+        raise MainspringError(
+            f"worker {worker.id} was not started, and drains nothing. Start it: async with app.worker() as worker: ..."
+        )
+    if loop is not asyncio.get_running_loop():
+        raise MainspringError(f"worker {worker.id} lives in another event loop. Drain it there.")
