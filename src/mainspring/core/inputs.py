@@ -15,11 +15,12 @@ from mainspring.errors import DefinitionError, InputError
 class Inputs:
     """Validates the arguments of one task and carries them as a JSON object."""
 
-    __slots__ = ("_extras", "_shape", "_signature", "_what")
+    __slots__ = ("_extras", "_injected", "_shape", "_signature", "_what")
 
     def __init__(self, signature: Signature, task: str) -> None:
         self._signature = signature
         self._what = f"input of task {task!r}"
+        self._injected = signature.injected
         optional = frozenset(signature.defaults)
         self._shape = Shape.of_fields(signature.fields, optional, self._what)
         self._extras: Shape | None = None
@@ -29,6 +30,12 @@ class Inputs:
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """The arguments as validated, and as JSON text. Raises `InputError` with every problem named."""
         given = self._placed(args, kwargs) if args else kwargs
+        if not self._injected.isdisjoint(given):
+            names = ", ".join(sorted(self._injected & given.keys()))
+            raise InputError(
+                f"bad {self._what}: {names} is filled in by the worker, and no input. "
+                f"Expected {self._signature.text}; nothing was stored."
+            )
         try:
             if self._extras is None:
                 return self._in_order(*self._shape.encode(given))

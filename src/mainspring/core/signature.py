@@ -1,4 +1,4 @@
-"""The signature of a handler: its parameters, where its context goes, and its annotations resolved.
+"""The signature of a handler: which parameters are its input, where its context goes, what a worker fills in.
 
 Reads functions, never calls them.
 """
@@ -6,22 +6,21 @@ Reads functions, never calls them.
 from __future__ import annotations
 
 import inspect
-import sys
-import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial, wraps
-from typing import Annotated, Any, NoReturn, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Annotated, Any, NoReturn, get_args, get_origin
 
+from mainspring.core.annotations import hints, is_async, is_context
+from mainspring.core.dependencies import Need, need_of
 from mainspring.errors import DefinitionError
 
 Parameter = inspect.Parameter
-MARK = "__mainspring_context__"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What a task must know of its handler. Names are in order of definition, without the context."""
+    """What a task must know of its handler. Names are in order of definition, without what a worker fills in."""
 
     text: str
     """For messages: `(to: str, subject: str = 'Hi')`."""
@@ -32,8 +31,15 @@ class Signature:
     extras: Any = None
     """The type of `**kwargs`, None where there are none."""
     context: str | None = None
+    needs: Mapping[str, Need] = field(default_factory=dict)
+    """The parameters that are dependencies."""
     returns: Any = Any
     is_async: bool = False
+
+    @property
+    def injected(self) -> frozenset[str]:
+        """The parameters that a worker fills in, and no caller."""
+        return frozenset(self.needs) | ({self.context} if self.context is not None else set())
 
 
 def read_signature(handler: Callable[..., Any], name: str) -> Signature:
@@ -43,17 +49,21 @@ def read_signature(handler: Callable[..., Any], name: str) -> Signature:
         signature = inspect.signature(handler)
     except (TypeError, ValueError) as e:
         raise DefinitionError(f"bad handler of task {name!r}: {handler!r} has no signature ({e}).") from e
-    hints = _hints(handler, name)
+    kinds = hints(handler, f"task {name!r}")
     fields: dict[str, Any] = {}
     contexts: list[str] = []
+    needs: dict[str, Need] = {}
     extras = None
     for parameter in signature.parameters.values():
-        kind = hints.get(parameter.name, Any)
+        kind = kinds.get(parameter.name, Any)
         if parameter.kind is Parameter.VAR_POSITIONAL:
             raise DefinitionError(
                 f"bad handler of task {name!r}: *{parameter.name} cannot be stored. Take a list as one parameter."
             )
-        if is_context(kind):
+        need = need_of(parameter, kind, f"task {name!r}")
+        if need is not None:
+            needs[parameter.name] = need
+        elif is_context(kind):
             contexts.append(parameter.name)
         elif parameter.kind is Parameter.VAR_KEYWORD:
             extras = kind
@@ -61,20 +71,24 @@ def read_signature(handler: Callable[..., Any], name: str) -> Signature:
             fields[parameter.name] = kind
     if len(contexts) > 1:
         raise DefinitionError(f"bad handler of task {name!r}: two contexts, {' and '.join(contexts)}. Take one.")
-    return _assemble(signature, fields, contexts, extras, hints.get("return", Any), handler)
+    kept = _Read(fields=fields, extras=extras, context=contexts[0] if contexts else None, needs=needs)
+    return _assemble(signature, kept, kinds.get("return", Any), handler)
 
 
-def _assemble(
-    signature: inspect.Signature,
-    fields: dict[str, Any],
-    contexts: list[str],
-    extras: Any,
-    returns: Any,
-    handler: Callable[..., Any],
-) -> Signature:
-    parameters = signature.parameters
-    kinds = {**fields, **({} if extras is None else {n: extras for n, p in parameters.items() if n not in fields})}
-    shown = [p.replace(annotation=_bare(kinds[p.name])) for p in parameters.values() if p.name not in contexts]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """The parameters, sorted by who fills them in."""
+
+    fields: dict[str, Any]
+    extras: Any
+    context: str | None
+    needs: dict[str, Need]
+
+
+def _assemble(signature: inspect.Signature, read: _Read, returns: Any, handler: Callable[..., Any]) -> Signature:
+    parameters, fields, extras = signature.parameters, read.fields, read.extras
+    asked = [p for n, p in parameters.items() if n != read.context and n not in read.needs]
+    shown = [p.replace(annotation=_bare(fields.get(p.name, extras))) for p in asked]
     by_place = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     return Signature(
         text=str(signature.replace(parameters=shown, return_annotation=inspect.Signature.empty)),
@@ -83,7 +97,8 @@ def _assemble(
         defaults={n: parameters[n].default for n in fields if parameters[n].default is not Parameter.empty},
         positional_only=tuple(n for n, p in parameters.items() if p.kind is Parameter.POSITIONAL_ONLY),
         extras=extras,
-        context=contexts[0] if contexts else None,
+        context=read.context,
+        needs=read.needs,
         returns=None if returns in (NoReturn, type(None)) else returns,
         is_async=is_async(handler),
     )
@@ -92,20 +107,6 @@ def _assemble(
 def _bare(annotation: Any) -> Any:
     """An annotation without what validates it, for people."""
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-
-
-def is_context(annotation: Any) -> bool:
-    """Whether an annotation names a run's context: a class that carries the mark, or such a class or None."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        return any(is_context(part) for part in get_args(annotation))
-    return bool(getattr(get_origin(annotation) or annotation, MARK, False))
-
-
-def is_async(handler: Callable[..., Any]) -> bool:
-    """Whether calling `handler` gives a coroutine."""
-    while isinstance(handler, partial):
-        handler = handler.func
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
 
 
 def by_keyword(handler: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
@@ -127,38 +128,3 @@ def _check_callable(handler: object, name: str) -> None:
         raise DefinitionError(f"bad handler of task {name!r}: {handler!r}. Expected a function, plain or async.")
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         raise DefinitionError(f"bad handler of task {name!r}: it is a generator. Expected a function that returns.")
-
-
-def _hints(handler: Callable[..., Any], name: str) -> dict[str, Any]:
-    target: Any = handler
-    while isinstance(target, partial):
-        target = target.func
-    if not hasattr(target, "__annotations__") and not inspect.ismethod(target):
-        target = type(target).__call__
-    target = inspect.unwrap(target)
-    try:
-        return get_type_hints(target, include_extras=True)
-    except NameError:
-        pass  # a name of the function around it, perhaps
-    try:
-        return get_type_hints(target, localns=_surroundings(target), include_extras=True)
-    except NameError as e:
-        raise DefinitionError(
-            f"bad annotation in task {name!r}: {e}. "
-            "Annotations are read at run time: import the name outside of `if TYPE_CHECKING`."
-        ) from e
-
-
-def _surroundings(function: Any) -> dict[str, Any]:
-    """The local names of the functions under way in the module of `function`, the innermost winning."""
-    scopes = []
-    frame = sys._getframe(1)
-    home = getattr(function, "__globals__", None)
-    while frame is not None:
-        if frame.f_globals is home:
-            scopes.append(frame.f_locals)
-        frame = frame.f_back  # type: ignore[assignment]  # None ends the walk
-    names: dict[str, Any] = {}
-    for scope in reversed(scopes):
-        names |= scope
-    return names

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack, cast
 
 from mainspring.core.codec import decode_value
+from mainspring.core.dependencies import Need
 from mainspring.core.handle import Caller, JobHandle
 from mainspring.core.inputs import Inputs, KeyFunction, key_function
 from mainspring.core.job import Rule
@@ -57,6 +58,8 @@ class Task(Generic[P, R]):
         self.capture: bool = settings.capture
         self.is_async: bool = signature.is_async
         self.context_parameter: str | None = signature.context
+        self.needs: Mapping[str, Need] = signature.needs
+        """Its dependencies, by parameter."""
         self.description: str = settings.description
         self.__doc__ = getattr(function, "__doc__", None)
         self.__name__: str = getattr(function, "__name__", settings.name)
