@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from mainspring.core.duration import Duration, milliseconds
 from mainspring.core.job import Rule
@@ -39,6 +39,8 @@ class TaskOptions(TypedDict, total=False):
     history          runs kept per job. Default 5.
     capture          what the handler prints and logs becomes lines of the job's log. Default False; the runs that a
                      schedule asks for always do.
+    cpu              True: the handler, a plain function, runs in a process of its own, one per slot, which is killed
+                     where it is timed out or cancelled. For work that keeps the interpreter busy. Default False.
     """
 
     name: str
@@ -58,6 +60,7 @@ class TaskOptions(TypedDict, total=False):
     max_interruptions: int
     history: int
     capture: bool
+    cpu: bool
     description: str
 
 
@@ -77,6 +80,7 @@ _ELSEWHERE = {
     "runs_kept": "is history",
     "concurrency": "is max_concurrency (of the task) or a setting of the worker",
     "max_retries": "is retries",
+    "process": "is cpu=True",
 }
 
 
@@ -97,6 +101,7 @@ class Settings:
     debounce: Debounce | None
     expires: int | None
     capture: bool
+    cpu: bool
     description: str
 
 
@@ -132,6 +137,7 @@ def _settings(given: Mapping[str, Any], name: str, description: str) -> Settings
         debounce=debounce,
         expires=_duration(given, "expires"),
         capture=_flag(given.get("capture", False), "capture"),
+        cpu=_flag(given.get("cpu", False), "cpu"),
         description=str(given.get("description", description)),
     )
 
@@ -160,7 +166,7 @@ def _flag(value: Any, what: str) -> bool:
 def _dead_letter(value: Any) -> bool | DeadLetterIf:
     if not isinstance(value, bool) and (not callable(value) or isinstance(value, type)):
         raise DefinitionError(f"bad dead_letter: {value!r}. Expected True, False, or (error, attempts) -> bool.")
-    return value
+    return cast("bool | DeadLetterIf", value)
 
 
 def _rule(given: Mapping[str, Any]) -> tuple[Rule | None, Callable[..., str] | None, Debounce | None]:
@@ -183,5 +189,4 @@ def _function(value: Any, what: str) -> Callable[..., str]:
     if not callable(value):
         more = " (for a single call: task.options(idempotency_key=...))" if what == "idempotency_key" else ", or True"
         raise DefinitionError(f"bad {what}: {value!r}. Expected a function of the arguments that gives text{more}.")
-    function: Callable[..., str] = value
-    return function
+    return cast("Callable[..., str]", value)
