@@ -1,4 +1,4 @@
-"""The command line: `mainspring worker`, `jobs`, `dead`, `queues`, `schedules`, `enqueue`, `doctor`, `demo`.
+"""The command line: `mainspring worker`, `enqueue`, `jobs`, `schedules`, `doctor` and the others.
 
 It parses, calls `admin`, the app or the supervisor, and prints. Nothing is decided here.
 Exit codes: 0 done; 1 it failed, or what was named does not exist; 2 wrong use; 130 interrupted.
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from mainspring import __version__
-from mainspring.cli import dead, demo, doctor, enqueue, jobs, queues, schedules, worker
+from mainspring.cli import completion, config, dead, demo, doctor, enqueue, jobs, queues, schedules, worker
 
 app = typer.Typer(
     name="mainspring",
@@ -20,8 +20,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    epilog="Every command but demo, schedules preview and schedules describe needs an app: --app module:app (or its "
-    "store's URL), or MAINSPRING_APP.",
+    epilog='Name the app once: --app module:app (or its store\'s URL), MAINSPRING_APP, or app = "module:app" in '
+    "[tool.mainspring] of pyproject.toml. demo, completion, config, schedules preview and describe need none.",
 )
 
 
@@ -43,6 +43,8 @@ def _root(
 app.command("worker")(worker.worker)
 app.command("enqueue")(enqueue.enqueue)
 app.command("doctor")(doctor.doctor)
+app.command("config")(config.config)
+app.command("completion")(completion.completion)
 app.command("demo")(demo.demo)
 app.add_typer(jobs.commands, name="jobs")
 app.add_typer(dead.commands, name="dead")
@@ -52,4 +54,5 @@ app.add_typer(schedules.commands, name="schedules")
 
 def main() -> None:
     """The entry point `mainspring`."""
+    completion.prepare()
     app(prog_name="mainspring")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -11,6 +12,8 @@ import typer
 
 from mainspring.app import Mainspring
 from mainspring.cli.output import fail
+from mainspring.cli.project import TABLE
+from mainspring.cli.settings import find_name
 from mainspring.errors import DefinitionError, MainspringError
 from mainspring.process.locate import locate_app
 
@@ -19,19 +22,43 @@ T = TypeVar("T")
 AppOption = Annotated[
     str | None,
     typer.Option(
-        "--app", "-a", envvar="MAINSPRING_APP", metavar="MODULE:APP", help="The app, or the URL of its store."
+        "--app",
+        "-a",
+        metavar="MODULE:APP",
+        help="The app, or the URL of its store. [env: MAINSPRING_APP; or app in [tool.mainspring] of pyproject.toml]",
     ),
 ]
 
 
 def find_app(name: str | None) -> Mainspring:
     """The app of `module:app`, or one without tasks on the store of a URL. Ends the command where there is none."""
-    if not name:
-        fail("no app. Expected --app module:app (or the URL of its store), or the variable MAINSPRING_APP.", 2)
+    chosen = app_name(name)
     try:
-        return _app_on(name) if "://" in name else locate_app(name)
+        return _app_on(chosen) if "://" in chosen else locate_app(chosen)
     except MainspringError as error:
         fail(str(error), exit_code(error))
+
+
+def app_name(name: str | None) -> str:
+    """What names the app: `name`, else the environment, else the project; the first one counts.
+
+    An app that the project names is looked for in the project's folder: from here on that is the current one, so that
+    its modules and the file of its database are the same wherever in the project a command is typed. Ends the command
+    where there is none.
+    """
+    try:
+        chosen, project = find_name(name)
+    except MainspringError as error:
+        fail(str(error), exit_code(error))
+    if chosen is None:
+        fail(
+            "no app. Expected --app module:app (or the URL of its store), the variable MAINSPRING_APP, or "
+            f'app = "module:app" in {TABLE} of pyproject.toml.',
+            2,
+        )
+    if project is not None and project.path is not None:
+        os.chdir(project.path.parent)
+    return chosen
 
 
 def _app_on(url: str) -> Mainspring:

@@ -8,57 +8,62 @@ from typing import Annotated, Any
 
 import typer
 
-from mainspring.cli.filters import duration_of
+from mainspring.app import Mainspring
+from mainspring.cli.filters import taking
 from mainspring.cli.output import fail
-from mainspring.cli.session import AppOption, exit_code, find_app
-from mainspring.core.naming import check_name
-from mainspring.errors import DefinitionError, MainspringError
+from mainspring.cli.session import AppOption, app_name, exit_code, find_app
+from mainspring.cli.settings import WORKER_FLAGS, Settings, read_settings
+from mainspring.errors import MainspringError
 from mainspring.process.child import FORMAT
 from mainspring.process.supervisor import Supervisor
 
-LEVELS = ("debug", "info", "warning", "error", "critical")
+AppArgument = Annotated[str | None, typer.Argument(metavar="MODULE:APP", help="The app; or --app.")]
 
 
-def worker(
-    name: Annotated[str | None, typer.Argument(metavar="MODULE:APP", help="The app; or --app.")] = None,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", "-c", metavar="N", help="Handlers at once, in each process.")
-    ] = 20,
-    processes: Annotated[int, typer.Option("--processes", "-p", metavar="N", min=1, help="How many.")] = 1,
-    queues: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these queues. Default: those of its tasks.")
-    ] = None,
-    tasks: Annotated[str | None, typer.Option(metavar="X,Y", help="Only these tasks. Default: all of the app.")] = None,
-    grace: Annotated[str, typer.Option(metavar="TIME", help="How long handlers may go on after a stop.")] = "10s",
-    log_level: Annotated[str, typer.Option(metavar="LEVEL", help=f"{', '.join(LEVELS)}.")] = "info",
-    app: AppOption = None,
-) -> None:
-    """Run jobs until told to stop. The first SIGTERM or Ctrl-C lets handlers end, the second does not wait."""
-    chosen = name or app
-    settings: dict[str, Any] = {"concurrency": concurrency}
-    settings |= {"queues": _names(queues, "queue")} if queues is not None else {}
-    settings |= {"tasks": _names(tasks, "task")} if tasks is not None else {}
-    if log_level.lower() not in LEVELS:
-        fail(f"unknown log level: {log_level!r}. Expected: {', '.join(LEVELS)}.", 2)
-    logging.basicConfig(level=log_level.upper(), format=FORMAT)
-    if chosen is not None and "://" in chosen:
-        fail(f"{chosen!r} names a store. Expected module:app, for a worker must know the tasks.", 2)
+@taking(WORKER_FLAGS, dict)
+def worker(flags: dict[str, Any], name: AppArgument = None, app: AppOption = None) -> None:
+    """Run jobs until told to stop. The first SIGTERM or Ctrl-C lets handlers end, the second does not wait.
+
+    Every setting can stand in the environment and in [tool.mainspring] of pyproject.toml, too; a flag goes before a
+    variable, and that before the file. mainspring config shows which is from where.
+    """
+    settings = settings_or_end(flags)
+    chosen = worker_app(name or app)
+    level = settings.value("log_level").upper()
+    logging.basicConfig(level=level, format=FORMAT)
     found = find_app(chosen)
+    of_worker = check_worker(found, settings)
     try:
-        settings["grace"] = duration_of(grace, "--grace")
-        found.worker(**settings)  # what is wrong with the settings shows here, and not in each child, for ever
-    except MainspringError as error:
-        fail(str(error), 2)
-    try:
-        supervisor = Supervisor(found, str(chosen), processes, settings | {"log_level": log_level.upper()})
+        supervisor = Supervisor(found, chosen, settings.value("processes"), of_worker | {"log_level": level})
         code = asyncio.run(supervisor.run())
     except MainspringError as error:
         fail(str(error), exit_code(error))
     raise typer.Exit(code)
 
 
-def _names(text: str, what: str) -> list[str]:
+def settings_or_end(flags: dict[str, Any]) -> Settings:
+    """All settings, where those of a worker go together; ends the command where they are wrong."""
     try:
-        return [check_name(name.strip(), what) for name in text.split(",")]
-    except DefinitionError as error:
+        settings = read_settings(flags)
+        settings.for_worker()
+    except MainspringError as error:
         fail(str(error), 2)
+    return settings
+
+
+def worker_app(name: str | None) -> str:
+    """The name of an app that has tasks. Ends the command where there is none."""
+    chosen = app_name(name)
+    if "://" in chosen:
+        fail(f"{chosen!r} names a store. Expected module:app, for a worker must know the tasks.", 2)
+    return chosen
+
+
+def check_worker(app: Mainspring, settings: Settings) -> dict[str, Any]:
+    """What is said of the worker. What is wrong with it shows here, and not in each child, for ever."""
+    of_worker = settings.for_worker()
+    try:
+        app.worker(**of_worker)
+    except MainspringError as error:
+        fail(settings.told(error), 2)
+    return of_worker
