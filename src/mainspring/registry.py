@@ -48,19 +48,20 @@ class Define:
         known = cast(TaskOptions, {**self._options, **options})
         if not functions:
             return Define(self._tasks, self._caller, known)
-        if len(functions) > 1:
+        function, *others = functions
+        if others:
             raise DefinitionError(f"a task of {len(functions)} functions. Expected one; options are given by name.")
-        if not callable(functions[0]):
+        if not callable(function):
             raise DefinitionError(
-                f"cannot make a task of {functions[0]!r}. Expected a function; options are given by name, as in "
+                f"cannot make a task of {function!r}. Expected a function; options are given by name, as in "
                 "@app.task(queue=...)."
             )
-        if isinstance(functions[0], Task):
+        if isinstance(function, Task):
             raise DefinitionError(
-                f"{functions[0]!r} is a task already. Expected @app.task next to the function, and @app.cron or "
+                f"{function!r} is a task already. Expected @app.task next to the function, and @app.cron or "
                 "@app.every above it; a second task of one function is made of the function."
             )
-        task: Task[Any, Any] = Task(functions[0], self._caller, known)
+        task: Task[Any, Any] = Task(function, self._caller, known)
         other = self._tasks.get(task.name)
         if other is not None:
             where = f"{other.__module__}.{other.__name__}"

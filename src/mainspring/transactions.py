@@ -40,15 +40,14 @@ async def run_in_transaction(
     give_up = clock.monotonic() + milliseconds(timeout, "timeout")
     delay = FIRST_DELAY
     while True:
-        ended = False
+        ended: list[T] = []
         try:
             async with transaction() as session:
-                value = await callback(session)
-                ended = True
-            return value
+                ended.append(await callback(session))
+            return ended[0]
         except StoreUnavailable as error:
             if ended and landed is not None and await landed():
-                return value
+                return ended[0]
             if clock.monotonic() >= give_up:
                 raise
             emit("transaction.again", logging.DEBUG, error=str(error))

@@ -66,7 +66,7 @@ class Jobs:
     async def counts(self, **filters: Unpack[JobFilters]) -> dict[str, int]:
         """How many jobs there are of each status; every status is in it. What it costs: `count`."""
         client = await self._app.connect()
-        counts = dict.fromkeys(STATUSES, 0)
+        counts: dict[str, int] = dict.fromkeys(STATUSES, 0)
         wanted = select(filters)
         for count in await client.store.count(wanted.query):
             if count.state.value in counts:

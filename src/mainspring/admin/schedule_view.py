@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -220,7 +220,7 @@ def _ended(job: Job, run: Run, entry: str, lines: Sequence[LogLine]) -> Executio
 
 def _with_result(execution: Execution, job: Job) -> Execution:
     result = None if job.result is None else decode_value(job.result)
-    return Execution(**{name: getattr(execution, name) for name in Execution.__slots__} | {"result": result})
+    return replace(execution, result=result)
 
 
 def _open(job: Job, entry: str, lines: Sequence[LogLine]) -> Execution:

@@ -54,8 +54,9 @@ class Save:
         return self.answers
 
     async def _save(self, link: Link, wave: list[int]) -> None:
+        doubt: StoreUnavailable | None = None
         for tries in range(1, TRIES + 1):
-            doubt: StoreUnavailable | None = None
+            doubt = None
             try:
                 if await apply_apart(link, "jobs", self._swaps(wave), KEPT, self._among(wave)) == len(wave):
                     self._won(wave)

@@ -45,7 +45,7 @@ def load(name: str) -> Script:
 
 
 def _read(name: str) -> str:
-    file = resources.files(__package__) / "lua" / f"{name}.lua"
+    file = resources.files("mainspring.stores.redis") / "lua" / f"{name}.lua"
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:

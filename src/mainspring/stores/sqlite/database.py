@@ -40,23 +40,29 @@ class Database(Protocol):
     @property
     def watched(self) -> bool:
         """Whether the kernel tells of changes, so that nobody has to look for them."""
+        ...
 
     async def open(self) -> None: ...
     async def close(self) -> None: ...
     async def run(self, work: Work[T]) -> T:
         """Let `work` use the writing connection; its transactions are its own affair."""
+        ...
 
     async def write(self, work: Work[T]) -> T:
         """Let `work` write, in one transaction."""
+        ...
 
     async def read(self, work: Work[T]) -> T:
         """Let `work` read one snapshot."""
+        ...
 
     def version(self) -> int:
         """A number that is another one after somebody has written. Cheap enough for the event loop: 4 us."""
+        ...
 
     def listening(self, waiter: Waiter) -> AbstractContextManager[bool]:
         """Nudge the waiter when somebody may have written. False: nobody will, so it must look for itself."""
+        ...
 
 
 class File:
