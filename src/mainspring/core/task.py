@@ -19,7 +19,7 @@ from mainspring.core.policy import Debounce, Policy
 from mainspring.core.request import CALL_OPTIONS, CallOptions, Request
 from mainspring.core.shape import Shape
 from mainspring.core.signature import by_keyword, read_signature
-from mainspring.errors import InputError, OutputError, PayloadTooLarge
+from mainspring.errors import DefinitionError, InputError, OutputError, PayloadTooLarge
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,6 +36,11 @@ class Task(Generic[P, R]):
         default = getattr(function, "__name__", "").replace("_", "-")
         settings = check_options(options, default, (getattr(function, "__doc__", None) or "").strip().split("\n")[0])
         signature = read_signature(function, settings.name)
+        if settings.cpu and signature.is_async:
+            raise DefinitionError(
+                f"task {settings.name!r}: a cpu handler that is async. Expected a plain function, for it has a process "
+                "of its own and no event loop; leave cpu=True away for a handler that waits."
+            )
         self._caller = caller
         self._settings = settings
         self._signature = signature
@@ -56,6 +61,7 @@ class Task(Generic[P, R]):
         self.expires: int | None = settings.expires
         self.debounce: Debounce | None = settings.debounce
         self.capture: bool = settings.capture
+        self.cpu: bool = settings.cpu
         self.is_async: bool = signature.is_async
         self.context_parameter: str | None = signature.context
         self.needs: Mapping[str, Need] = signature.needs
@@ -188,6 +194,11 @@ class Task(Generic[P, R]):
             "open": self._signature.extras is not None,
             "rule": self._settings.rule,
         }
+
+    @property
+    def app(self) -> Caller:
+        """The app that it is a task of."""
+        return self._caller
 
     def __repr__(self) -> str:
         return f"Task({self.name!r}, queue={self.queue!r})"
