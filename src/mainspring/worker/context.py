@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, Unpack, overload
 
 from mainspring.core.codec import encode_value
 from mainspring.core.duration import Duration, until
 from mainspring.core.job import Job
 from mainspring.core.records import task_gate
-from mainspring.core.request import transaction_of
+from mainspring.core.request import CallOptions, Request, transaction_of
 from mainspring.core.schedule import meant_for
 from mainspring.errors import InputError, MainspringError
 from mainspring.stores.base import LogLine
@@ -26,6 +26,7 @@ from mainspring.worker.text import storable
 
 if TYPE_CHECKING:
     from mainspring.client import Client, JobHandle
+    from mainspring.core.task import Task
     from mainspring.leases import Lock
     from mainspring.worker.hold import Hold
     from mainspring.worker.worker import Worker
@@ -137,7 +138,18 @@ class Context:
     def client(self) -> Client:
         return self._worker.client
 
-    async def enqueue(self, task: Any, *args: Any, **kwargs: Any) -> JobHandle[Any]:
+    @overload
+    async def enqueue(self, task: Request[R], /) -> JobHandle[R]: ...
+
+    @overload
+    async def enqueue(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]: ...
+
+    @overload
+    async def enqueue(
+        self, task: str, input: Mapping[str, Any] | None = None, /, **options: Unpack[CallOptions]
+    ) -> JobHandle[Any]: ...
+
+    async def enqueue(self, task: Any, /, *args: Any, **kwargs: Any) -> JobHandle[Any]:
         """Enqueue another job: a task and its arguments, a request (`task.job(...)`), or a name and an input."""
         return await self._worker.app.enqueue(task, *args, **kwargs)
 
