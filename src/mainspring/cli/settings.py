@@ -82,7 +82,7 @@ def _documented() -> dict[str, str]:
     """What the docstring of `WorkerSettings` says of each field: "lease, beat   a held job ..."."""
     told: dict[str, str] = {}
     for entry in re.split(r"\n    (?=\w)", WorkerSettings.__doc__ or ""):
-        names, gap, text = entry.partition("  ")
+        names, gap, text = entry.strip().partition("  ")
         if gap:
             told |= dict.fromkeys(names.split(", "), " ".join(text.split()))
     return told
@@ -92,12 +92,15 @@ def _of_worker() -> Iterator[Setting]:
     told = _documented()
     for field in fields(WorkerSettings):
         if field.init and field.name not in NOT_SET_HERE:
-            text = re.sub(r"\s*Default [^.]*\.$", "", told.get(field.name, "")).replace("`", "")
+            # The default stands in brackets after it.
+            text = re.sub(r"\s*Default (?!None)[\w, ]+[.;]", "", told.get(field.name, "")).replace("`", "")
             yield Setting(field.name, _kind_of(field), field.default, text[:1].upper() + text[1:])
 
 
 def _kind_of(field: Field[Any]) -> Kind:
-    return values.BY_TYPE[str(field.type).removesuffix(" | None")]
+    of_type = str(field.type).removesuffix(" | None")
+    kind = values.BY_TYPE.get(of_type, values.TEXT)  # a test says so where a field has a type that is not known
+    return values.or_none(kind) if of_type != field.type and field.default is not None else kind
 
 
 APP = Setting("app", values.TEXT, None, "The app as module:app, or the URL of its store.")

@@ -81,6 +81,20 @@ def one_of(*choices: str) -> Callable[[Any, str], str]:
     return read
 
 
+def size(value: Any, place: str) -> int | str:
+    """A number of bytes, or text with a unit, which is checked where it is used."""
+    return whole(value, place) if not isinstance(value, str) or _WHOLE.fullmatch(value) else value.strip()
+
+
+def or_none(kind: Kind) -> Kind:
+    """The same, or "none"."""
+
+    def read(value: Any, place: str) -> Any:
+        return None if isinstance(value, str) and value.strip().lower() == "none" else kind.read(value, place)
+
+    return Kind(kind.metavar, read, kind.show)
+
+
 def show_duration(value: Duration) -> str:
     # A timedelta can only stand in a default; text is shown as it was written.
     return value if isinstance(value, str) else humanize(milliseconds(value))
@@ -106,9 +120,17 @@ def _bad(place: str, value: object, expected: str) -> DefinitionError:
 TEXT = Kind("TEXT", text)
 WHOLE = Kind("N", whole)
 POSITIVE = Kind("N", positive)
+SIZE = Kind("SIZE", size)
 DURATION = Kind("TIME", duration, show_duration)
 NAMES = Kind("A,B", names, show_names)
 TRUTH = Kind("", truth, show_truth)
 
-BY_TYPE = {"int": WHOLE, "bool": TRUTH, "str": TEXT, "Duration": DURATION, "Sequence[str]": NAMES}
+BY_TYPE = {
+    "int": WHOLE,
+    "int | str": SIZE,
+    "bool": TRUTH,
+    "str": TEXT,
+    "Duration": DURATION,
+    "Sequence[str]": NAMES,
+}
 """By the annotation of a field, without its "| None"."""
