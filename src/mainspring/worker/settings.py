@@ -6,10 +6,33 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from typing import TypedDict
 
 from mainspring.core.duration import Duration, milliseconds
 from mainspring.core.naming import check_name
 from mainspring.errors import DefinitionError
+
+
+class WorkerOptions(TypedDict, total=False):
+    """The settings of `WorkerSettings`, as `app.worker(...)` takes them; so type checkers know them."""
+
+    concurrency: int
+    queues: Sequence[str] | None
+    tasks: Sequence[str] | None
+    grace: Duration
+    lease: Duration
+    beat: Duration
+    poll: Duration
+    stall_limit: Duration
+    log_lines: int
+    cpu_processes: int | None
+    cpu_max_jobs: int | None
+    cpu_max_memory: int | str | None
+    id: str | None
+    owns_process: bool
+
+
+WORKER_OPTIONS = tuple(WorkerOptions.__annotations__)
 
 
 @dataclass(frozen=True, slots=True)
