@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, Unpac
 
 from mainspring.audit import Audit, acting
 from mainspring.client import Client
-from mainspring.clients import Clients
+from mainspring.clients import Clients, Make
 from mainspring.core.clock import Clock
 from mainspring.core.duration import Duration
 from mainspring.core.handle import JobEvent, JobHandle
@@ -28,7 +28,7 @@ from mainspring.stores.base import Store
 from mainspring.sync import Sync
 from mainspring.transactions import TIMEOUT, run_in_transaction
 from mainspring.triggers.reconcile import Declared
-from mainspring.worker.settings import WorkerSettings
+from mainspring.worker.settings import WORKER_OPTIONS, WorkerOptions, WorkerSettings
 
 if TYPE_CHECKING:
     from mainspring.admin import DeadLetters, Jobs, Queues, Schedules, Workers
@@ -40,6 +40,8 @@ R = TypeVar("R")
 
 class Attached(Protocol):
     """A worker, as a clock of that kind sees it."""
+
+    worker: Worker
 
     async def until(self) -> int | None:
         """Wait until nothing is left that is due now; answers when something is due next, in ms."""
@@ -77,7 +79,7 @@ class Mainspring:
         self.task: Define = Define(self._tasks, self, TaskOptions())
         self.sync: Sync = Sync(self)
 
-    def _stand_on(self, store: Store, clock: TimeSource | None, client: type[Client] = Client) -> None:
+    def _stand_on(self, store: Store, clock: TimeSource | None, client: Make = Client) -> None:
         """All that depends on the store and its clock; the rest of an app does not know which these are."""
         self._store = store
         self.url: str = store.url
@@ -92,7 +94,7 @@ class Mainspring:
             clock.listen(self._clients.wake_all)
 
     @contextmanager
-    def _elsewhere(self, store: Store, clock: TimeSource | None, client: type[Client]) -> Iterator[None]:
+    def _elsewhere(self, store: Store, clock: TimeSource | None, client: Make = Client) -> Iterator[None]:
         """Use another store and clock, in the whole process, and then the own ones again: `mainspring.testing`."""
         before = dict(vars(self))
         self._stand_on(store, clock, client)
@@ -310,20 +312,19 @@ class Mainspring:
 
     # -- working ---------------------------------------------------------------------------------------------------
 
-    def worker(self, **settings: Any) -> Worker:
+    def worker(self, **settings: Unpack[WorkerOptions]) -> Worker:
         """A worker of this app: `async with app.worker(concurrency=20): ...`. See `WorkerSettings`.
 
         Raises `DefinitionError`, `UnknownOption`, `UnknownTask`.
         """
         from mainspring.worker.worker import Worker
 
-        known = tuple(name for name in WorkerSettings.__dataclass_fields__ if not name.endswith("_ms") and name != "_")
-        unknown = [name for name in settings if name not in known]
+        unknown = [name for name in settings if name not in WORKER_OPTIONS]
         if unknown:
-            raise unknown_option(unknown[0], known, "a worker")
+            raise unknown_option(unknown[0], WORKER_OPTIONS, "a worker")
         return Worker(self, WorkerSettings(**settings))
 
-    async def run_worker(self, **settings: Any) -> None:
+    async def run_worker(self, **settings: Unpack[WorkerOptions]) -> None:
         """Work until the worker ends or this is cancelled; then stop it in good order."""
         async with self.worker(**settings) as worker:
             await worker.join()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from mainspring.errors import MainspringError
 from mainspring.stores.base import Store
 
 R = TypeVar("R")
+Make = Callable[[Store, Clock, Mapping[str, Task[Any, Any]], Caller], Client]
 
 
 class Clients:
@@ -30,7 +31,7 @@ class Clients:
         clock: Clock,
         tasks: Mapping[str, Task[Any, Any]],
         caller: Caller,
-        make: type[Client] = Client,
+        make: Make = Client,
     ) -> None:
         self._store = store
         self._make_client = make

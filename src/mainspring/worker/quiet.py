@@ -15,7 +15,7 @@ PATIENCE = 1.0
 
 class Quiet:
     def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+        self.worker: Worker = worker
         self._given_up: set[Hold] = set()
         self._held_until = 0
 
@@ -24,7 +24,7 @@ class Quiet:
 
         It answers None in another event loop than the worker's.
         """
-        worker = self._worker
+        worker = self.worker
         if asyncio.get_running_loop() is not worker.loop:
             return None
         while True:
@@ -39,7 +39,7 @@ class Quiet:
 
     async def empty(self) -> None:
         """Wait until nothing is left that is due now, however long handlers take."""
-        worker = self._worker
+        worker = self.worker
         while True:
             taken = worker.desk.taken
             await worker.ticker.rounds.idle(worker.ticker.nudge, None)
@@ -51,16 +51,16 @@ class Quiet:
 
     async def hold(self, now: int) -> None:
         """Keep what is held here, as its heartbeat would in all the time that is about to pass at once."""
-        if asyncio.get_running_loop() is not self._worker.loop:
+        if asyncio.get_running_loop() is not self.worker.loop:
             return
         if now > self._held_until:
             self._held_until = now
-            await self._worker.heartbeat.hold(now, alive=True)
-        elif self._worker.desk.holds:
-            await self._worker.heartbeat.hold(now)
+            await self.worker.heartbeat.hold(now, alive=True)
+        elif self.worker.desk.holds:
+            await self.worker.heartbeat.hold(now)
 
     async def _handlers(self) -> None:
-        desk = self._worker.desk
+        desk = self.worker.desk
         self._given_up &= desk.holds
         try:
             async with asyncio.timeout(PATIENCE):

@@ -1,4 +1,4 @@
-"""For tests: a clock that stands still until it is told otherwise.
+"""A clock that stands still until a test moves it; workers do all there is to do on the way.
 
 clock = FakeClock()
 app = Mainspring("sqlite://:memory:", clock=clock)
@@ -31,6 +31,15 @@ class FakeClock:
     def now(self) -> int:
         """The time, in ms since the epoch."""
         return self._now
+
+    def utcnow(self) -> datetime:
+        """The time, as an aware datetime in UTC."""
+        return datetime.fromtimestamp(self._now / 1000, UTC)
+
+    @property
+    def attached(self) -> tuple[Attached, ...]:
+        """The workers that run by this clock, in any event loop."""
+        return tuple(self._attached)
 
     async def advance(self, duration: Duration) -> None:
         """Move the time on. Where a worker runs, it goes from one due time to the next, of schedules and of jobs, and
