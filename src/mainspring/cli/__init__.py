@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from mainspring import __version__
-from mainspring.cli import completion, config, dead, demo, doctor, enqueue, jobs, queues, schedules, worker
+from mainspring.cli import completion, config, dead, demo, doctor, enqueue, jobs, queues, schedules, watch, worker
 
 app = typer.Typer(
     name="mainspring",
@@ -42,6 +42,7 @@ def _root(
 
 app.command("worker")(worker.worker)
 app.command("enqueue")(enqueue.enqueue)
+app.command("watch")(watch.watch)
 app.command("doctor")(doctor.doctor)
 app.command("config")(config.config)
 app.command("completion")(completion.completion)

@@ -9,9 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from mainspring.app import Mainspring
+from mainspring.cli.completion import queue_names, task_names
 from mainspring.cli.filters import duration_of, instant_of
-from mainspring.cli.output import JsonOption, interruptible, note, print_json, say
+from mainspring.cli.output import JsonOption, fail, interruptible, note, print_json, say
 from mainspring.cli.session import AppOption, run
+from mainspring.cli.watch import follow
+from mainspring.core.job import State
 from mainspring.core.request import CallOptions
 from mainspring.errors import InputError
 
@@ -19,27 +22,37 @@ _Text = str | None
 
 
 def enqueue(
-    name: Annotated[str, typer.Argument(metavar="TASK")],
+    name: Annotated[str, typer.Argument(metavar="TASK", help="Its name.", autocompletion=task_names)],
     input: Annotated[str, typer.Argument(metavar="INPUT", help="The arguments: a JSON object, or - for stdin.")] = "{}",
     delay: Annotated[_Text, typer.Option(metavar="TIME", help='Not before this long from now: "5m".')] = None,
     at: Annotated[_Text, typer.Option(metavar="TIME", help="Not before 2030-01-31T12:00, local time.")] = None,
     priority: Annotated[
         int | None, typer.Option(metavar="N", help="0 to 100, the highest first. Default: the task's.")
     ] = None,
-    queue: Annotated[_Text, typer.Option(metavar="NAME", help="Default: the task's.")] = None,
+    queue: Annotated[
+        _Text, typer.Option(metavar="NAME", help="Default: the task's.", autocompletion=queue_names)
+    ] = None,
     idempotency_key: Annotated[_Text, typer.Option(metavar="KEY", help="One job while it is kept.")] = None,
     unique_key: Annotated[_Text, typer.Option(metavar="KEY", help="One live job for this key.")] = None,
     wait: Annotated[_Text, typer.Option(metavar="TIME", help="Wait this long for its result, and print it.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Watch the job until it has ended, as mainspring watch.")
+    ] = False,
     as_json: JsonOption = False,
     app: AppOption = None,
 ) -> None:
-    """Enqueue a call of a task. The app or any worker of its store must know it. Prints the job's id."""
+    """Enqueue a call of a task. The app or any worker of its store must know it. Prints the job's id.
+
+    With --wait or --watch it ends with 1 where the job is not completed.
+    """
+    if watch and wait is not None:
+        fail("both --wait and --watch. Expected one of them.", 2)
     given: dict[str, Any] = {
         "priority": priority, "queue": queue,
         "idempotency_key": idempotency_key, "unique_key": unique_key,
     }  # fmt: skip
 
-    async def command(found: Mainspring) -> None:
+    async def command(found: Mainspring) -> State | None:
         options: CallOptions = {key: value for key, value in given.items() if value is not None}  # type: ignore[assignment]
         if at is not None:
             options["at"] = instant_of(at, "--at")
@@ -53,9 +66,12 @@ def enqueue(
             print_json({"id": job.id, "task": job.task, "created": job.created})
         else:
             say(job.id)
-            note("" if job.created else "it was there already.")
+            if not job.created:
+                note("it was there already.")
+        return await follow(found, job.id, as_json) if watch else None
 
-    run(app, command)
+    if run(app, command) not in (None, State.COMPLETED):
+        raise typer.Exit(1)
 
 
 def read_object(text: str) -> dict[str, Any]:
