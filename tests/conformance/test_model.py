@@ -21,8 +21,8 @@ from tests.factory import LEASE, OUTCOMES
 Wrap = Callable[[Store], Store]
 keys = st.sampled_from(KEYS)
 workers = st.sampled_from(["w:1", "w:2"])
-ways = st.sampled_from([*OUTCOMES, "release", "doom"])
-returns = st.sampled_from([*OUTCOMES, "release", "doom", "beat"])
+ways = st.sampled_from([*OUTCOMES, "release", "doom", "vanish"])
+returns = st.sampled_from([*OUTCOMES, "release", "doom", "vanish", "beat"])
 numbers = st.integers(0, 3)
 
 

@@ -23,7 +23,7 @@ from tests import edges
 from tests.conformance.model import Data, ModelStore, bare
 from tests.conformance.oracle import Asked, judge
 from tests.conformance.subjects import Subject
-from tests.factory import LEASE, OUTCOMES, FakeClock, asked, make_ask
+from tests.factory import BOOM, LEASE, OUTCOMES, FakeClock, asked, make_ask
 
 POLICY = Policy(retry=Retry(3, "fixed", initial_delay=1, jitter=0), max_interruptions=1, retention=30_000)
 QUEUES = ("default", "q")
@@ -319,8 +319,8 @@ class World:
         assert stored.state is State.RUNNING, "a settle of what did not run was accepted"
         assert stored.token == mine.token, "a settle was accepted from a worker that was not the owner"
         [left] = self.run(self.store.get([mine.id]))
-        assert how == "doom" or left is None or states.landed(left, mine)
-        if how not in ("release", "doom"):
+        assert how in ("doom", "vanish") or left is None or states.landed(left, mine)
+        if how not in ("release", "doom", "vanish"):
             self.book.lost[mine.id] = 0
         return True
 
@@ -397,5 +397,7 @@ def ended(job: Job, how: str, now: int) -> tuple[Job, edges.Edge]:
         return after, edges.released(job, after)
     if how == "doom":
         return states.doom(job, now), (job.state, "doom", State.RUNNING)
+    if how == "vanish":
+        return states.vanish(job, BOOM, now, POLICY), (job.state, "vanish", State.RUNNING)
     after = states.settle(job, OUTCOMES[how], now, POLICY)
     return after, edges.settled(job, after, OUTCOMES[how])

@@ -30,14 +30,15 @@ PLAIN = {
     "skip": "completed A",
     "cancelled": "cancelled A",
     "vanished": "running A",
+    "died": "running A",
     "doomed": "waiting A",
     "released": "waiting A",
 }
 ENDED_BY_CANCEL = (
-    "failure", "exhausted", "timeout", "hopeless", "forgotten", "snooze", "vanished", "doomed", "released",
+    "failure", "exhausted", "timeout", "hopeless", "forgotten", "snooze", "vanished", "died", "doomed", "released",
 )  # fmt: skip
 CANCELLED = PLAIN | dict.fromkeys(ENDED_BY_CANCEL, "cancelled A")
-NEW = dict.fromkeys(PLAIN, "waiting N") | {"vanished": "running N", "doomed": "running N"}
+NEW = dict.fromkeys(PLAIN, "waiting N") | {"vanished": "running N", "died": "running N", "doomed": "running N"}
 # The same values again count only where the run turns out to have been for nothing.
 SKIPPED = {"skip": "waiting N"}
 
@@ -57,6 +58,8 @@ ROWS = [(ask, order, end, left) for (ask, order), row in TABLE.items() for end, 
 def ended(job: Job, how: str) -> Job:
     if how == "vanished":
         return states.begin(claimed(job.evolve(due_at=NOW)), NOW, POLICY)
+    if how == "died":
+        return states.begin(claimed(states.vanish(job, BOOM, NOW, POLICY)), NOW, POLICY)
     if how == "doomed":
         return states.begin(claimed(states.doom(job, NOW)), NOW, POLICY)
     if how == "released":
@@ -103,7 +106,7 @@ def test_an_ask_without_fingerprint_always_counts(end: str) -> None:
 def test_a_run_asked_for_by_hand_counts_whatever_the_values(end: str) -> None:
     running = claimed(asked(make_ask("A", fingerprint="f-A"), attempts=1))
     job = ended(states.rerun(running, NOW, "by-hand"), end)
-    assert job.state is (State.RUNNING if end in ("vanished", "doomed") else State.WAITING)
+    assert job.state is (State.RUNNING if end in ("vanished", "died", "doomed") else State.WAITING)
     assert (job.attempts, job.ask) == (0, "by-hand")
 
 

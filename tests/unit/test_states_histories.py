@@ -15,7 +15,7 @@ from mainspring.core.job import Job, State
 from mainspring.core.policy import Policy, Retry
 from tests import edges
 from tests.edges import Edge
-from tests.factory import LEASE, NOW, OUTCOMES, asked, claimed, make_ask
+from tests.factory import BOOM, LEASE, NOW, OUTCOMES, asked, claimed, make_ask
 
 POLICY = Policy(retry=Retry(3, "fixed", initial_delay=1, jitter=0))
 
@@ -61,11 +61,13 @@ class History:
         assert self.job is not None
         if self.job.state is not State.RUNNING:
             return
-        how = outcome or self.random.choice((*OUTCOMES, "released", "doomed"))
+        how = outcome or self.random.choice((*OUTCOMES, "released", "doomed", "died"))
         if how == "released":
             self.job = states.release(self.job, self.now, self.now, POLICY, ran=self.random.random() < 0.5)
         elif how == "doomed":
             self.job = states.doom(self.job, self.now)
+        elif how == "died":
+            self.job = states.vanish(self.job, BOOM, self.now, POLICY)
         else:
             self.job = states.settle(self.job, OUTCOMES[how], self.now, POLICY)
 
@@ -110,7 +112,8 @@ class Walk:
     def step(self) -> None:
         self.now += self.random.choice((0, 1, LEASE))
         if self.job.state is State.RUNNING and self.random.random() < 0.6:
-            self.random.choice((self.settle, self.settle, self.release, self.lapse, self.doom, self.renew))()
+            ends = (self.settle, self.settle, self.release, self.lapse, self.vanish, self.doom, self.renew)
+            self.random.choice(ends)()
         else:
             self.random.choice((self.claim, self.claim, self.ask, self.cancel, self.rerun, self.reset, self.pause))()
 
@@ -137,6 +140,11 @@ class Walk:
     def lapse(self) -> None:
         if (after := states.lapse(self.job, self.now)) is not None:
             self.take((self.job.state, "lapse", after.state), after)
+
+    def vanish(self) -> None:
+        after = states.vanish(self.job, BOOM, self.now, POLICY)
+        self.take((self.job.state, "vanish", after.state), after)
+        self.claim()  # its owner has nothing more to say
 
     def doom(self) -> None:
         self.take((self.job.state, "doom", State.RUNNING), states.doom(self.job, self.now))

@@ -104,6 +104,21 @@ def test_a_run_that_ended_breaks_the_row(outcome: str) -> None:
     assert states.settle(job, OUTCOMES[outcome], NOW, POLICY).interruptions == 0
 
 
+def test_a_run_whose_process_died_is_an_interruption_of_which_is_known_how_it_ended() -> None:
+    job = make_job()
+    for number in range(1, 5):
+        row = claimed(job)
+        assert states.begin(row, NOW, POLICY).state is State.RUNNING
+        job = states.vanish(states.begin(row, NOW, POLICY), BOOM, NOW, POLICY)
+        assert (job.state, job.due_at, job.attempts, len(job.runs)) == (State.RUNNING, NOW, 0, number)
+        assert job.runs[-1].error == BOOM
+    dead = states.begin(claimed(job), NOW, POLICY)
+    assert (dead.state, dead.reason) == (State.DEAD, "poison")
+    assert names(dead) == [(n, "interrupted") for n in range(1, 5)]
+    assert dead.error is not None
+    assert dead.error.message == "4 runs in a row vanished; the last one: boom"
+
+
 def test_a_timeout_that_ended_its_worker_counts_as_a_timeout() -> None:
     doomed = states.doom(claimed(make_job()), NOW + 2_000)
     assert (doomed.due_at, doomed.state) == (NOW + 2_000, State.RUNNING)

@@ -32,6 +32,7 @@ EDGES: frozenset[tuple[State, str, State]] = frozenset(
         (R, "release", W),
         (R, "lapse", R),
         (R, "renew", R),
+        (R, "vanish", R),
         (R, "doom", R),
         (R, "begin", R),
         (R, "expire", State.CANCELLED),
@@ -178,6 +179,8 @@ def _instead(job: Job, outcome: Outcome, now: int, policy: Policy) -> Job:
 
 def _poison(job: Job) -> Dead:
     message = f"{job.interruptions} runs in a row vanished"
+    if job.runs and job.runs[-1].error is not None:
+        message += f"; the last one: {job.runs[-1].error.message}"
     return Dead(reason="poison", error=Error(type="Interrupted", message=message))
 
 
@@ -356,6 +359,18 @@ def _unclaim(job: Job) -> Job:
 def lapse(job: Job, now: int) -> Job | None:
     """End the lease of a dead worker's job: due now, nothing else; whoever claims it counts the interruption."""
     return job.evolve(due_at=now) if job.state is R and job.due_at > now else None
+
+
+def vanish(job: Job, error: Error, now: int, policy: Policy) -> Job:
+    """Said by a worker whose handler's process has died in the middle: an interrupted run, of which is known how it
+    ended. The job is due now, as after `lapse`, and whoever claims it counts the interruption."""
+    job = _record_vanished(job, now, policy)
+    run = Run(
+        claim=job.claims, attempt=job.attempt, outcome="interrupted", started_at=job.started_at or now, ended_at=now,
+        worker=job.worker, error=error,
+    )  # fmt: skip
+    runs = _kept((*job.runs, run), policy)
+    return job.evolve(runs=runs, recorded=job.claims, error=error, start_by=None, due_at=min(job.due_at, now))
 
 
 def doom(job: Job, due_at: int) -> Job:
