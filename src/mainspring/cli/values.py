@@ -53,7 +53,10 @@ def names(value: Any, place: str) -> list[str]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
         raise _bad(place, value, "names, by commas or as a list")
-    return [check_name(part.strip(), f"name in {place}") for part in parts]
+    try:
+        return [check_name(part.strip(), "name") for part in parts]
+    except DefinitionError as error:
+        raise DefinitionError(f"bad {place}: {value!r}: {error}") from None
 
 
 def truth(value: Any, place: str) -> bool:
