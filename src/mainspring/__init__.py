@@ -1,6 +1,7 @@
 """Background tasks that run when you call them, when the clock says so, and when your data changes."""
 
 from mainspring.app import Mainspring
+from mainspring.core.dependencies import Depends, Injected
 from mainspring.core.handle import JobEvent, JobHandle
 from mainspring.core.job import Job, State
 from mainspring.core.outcome import Cancel, DeadLetter, Skip, Snooze
@@ -44,7 +45,9 @@ __all__ = [
     "DeadLetter",
     "Debounce",
     "DefinitionError",
+    "Depends",
     "IllegalTransition",
+    "Injected",
     "InputError",
     "Job",
     "JobCancelled",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,9 @@ from mainspring.stores.base import Store
 from mainspring.sync import Sync
 from mainspring.transactions import TIMEOUT, run_in_transaction
 from mainspring.triggers.reconcile import Declared
+from mainspring.worker.hooks import Hooks
+from mainspring.worker.lifespan import LifespanFunction
+from mainspring.worker.middleware import Middleware, check_middleware
 from mainspring.worker.settings import WORKER_OPTIONS, WorkerOptions, WorkerSettings
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+M = TypeVar("M", bound=Middleware)
 
 
 class Attached(Protocol):
@@ -68,12 +72,18 @@ class Mainspring:
     """Background tasks on one store: `app = Mainspring("sqlite:///mainspring.db")`.
 
     Connects on first use, once per event loop, and lets go when that loop ends; `async with app:` does both by hand.
-    Raises `DefinitionError` for a URL that names no store.
+    `lifespan`: an async context manager of the app, entered by each worker before it claims anything and left when its
+    last handler has ended; the mapping that it yields is `ctx.state`. Raises `DefinitionError`, also for a URL that
+    names no store.
     """
 
-    def __init__(self, store: str | Store, *, clock: TimeSource | None = None) -> None:
+    def __init__(
+        self, store: str | Store, *, clock: TimeSource | None = None, lifespan: LifespanFunction | None = None
+    ) -> None:
         now = None if clock is None else clock.now
         self._tasks: dict[str, Task[Any, Any]] = {}
+        self.hooks: Hooks = Hooks(lifespan)
+        """What workers call beside the handlers."""
         self._declared: dict[str, Declared] = {}
         self._stand_on(open_store(store, now) if isinstance(store, str) else store, clock)
         self.task: Define = Define(self._tasks, self, TaskOptions())
@@ -127,6 +137,32 @@ class Mainspring:
         from mainspring.builtins import use_builtins
 
         use_builtins(self, allow_private=allow_private, only=only)
+
+    # -- around the runs ---------------------------------------------------------------------------------------------
+
+    def middleware(self, function: M, /) -> M:
+        """Put `async def name(call_next, ctx)` around every run: `@app.middleware`. The first is the outermost.
+
+        It awaits `call_next(ctx)`, sees what comes back or is raised, and may return or raise something else, which
+        then counts as the handler's. Within the task's timeout. Raises `DefinitionError`.
+        """
+        check_middleware(function)
+        self.hooks.middleware.append(function)
+        return function
+
+    @property
+    def dependency_overrides(self) -> MutableMapping[Callable[..., Any], Callable[..., Any]]:
+        """Providers and what is called in their place, for tests. Setting one may raise `DefinitionError`."""
+        return self.hooks.overrides
+
+    @contextmanager
+    def override(self, providers: Mapping[Callable[..., Any], Callable[..., Any]]) -> Iterator[None]:
+        """Call other providers while the block runs: `with app.override({get_session: fake}): ...`.
+
+        Raises `DefinitionError` for one that could not be called.
+        """
+        with self.hooks.overrides.during(providers):
+            yield
 
     # -- schedules -------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
 ]
 """From the bottom. The third and the sixth are one part each, in several files; the others are parts of their own."""
 TOGETHER = (2, 5)
-EVERYWHERE = {"errors", "events", "__version__"}
+EVERYWHERE = {"errors", "events", "logs", "__version__"}
 CALLS_STATES = {"client", "joining", "follow", "worker", "admin", "process"}
 """Only these may decide what becomes of a job: client, worker (its parent process too) and admin."""
 NO_IO = {"asyncio", "socket", "sqlite3", "subprocess", "threading", "selectors", "redis", "pymongo", "random"}

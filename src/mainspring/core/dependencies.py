@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 
@@ -140,6 +141,17 @@ class Overrides(MutableMapping[Callable[..., Any], Callable[..., Any]]):
 
     def __init__(self) -> None:
         self.providers: dict[Callable[..., Any], Provider] = {}
+
+    @contextmanager
+    def during(self, more: Mapping[Callable[..., Any], Callable[..., Any]]) -> Iterator[None]:
+        """With `more` for a while, and then as before."""
+        before = dict(self.providers)
+        try:
+            self.update(more)
+            yield
+        finally:
+            self.providers.clear()
+            self.providers.update(before)
 
     def __getitem__(self, call: Callable[..., Any]) -> Callable[..., Any]:
         return self.providers[call].call

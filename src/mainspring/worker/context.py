@@ -11,7 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, Unpack, cast, overload
 
 from mainspring.core.codec import encode_value
 from mainspring.core.duration import Duration, until
@@ -20,6 +20,7 @@ from mainspring.core.records import task_gate
 from mainspring.core.request import CallOptions, Request, transaction_of
 from mainspring.core.schedule import meant_for
 from mainspring.errors import InputError, MainspringError
+from mainspring.logs import running
 from mainspring.stores.base import LogLine
 from mainspring.transactions import TIMEOUT, run_in_transaction
 from mainspring.worker.text import storable
@@ -104,6 +105,16 @@ class Context:
     @property
     def meta(self) -> dict[str, str]:
         return dict(self.job.meta)
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """What the app's lifespan has yielded: `ctx.state["http"]`. Read-only. Raises `KeyError`."""
+        return self._worker.lifespan.state
+
+    @staticmethod
+    def current() -> Context | None:
+        """The context of the run that this code is called by, however deep; None outside of a run."""
+        return cast("Context | None", running.get())
 
     @property
     def cancelled(self) -> bool:

@@ -37,12 +37,13 @@ from mainspring.core.schedule import ORIGIN
 from mainspring.core.ticks import SUPERSEDED
 from mainspring.errors import InputError, MainspringError, OutputError, PayloadTooLarge
 from mainspring.events import emit
+from mainspring.logs import running
+from mainspring.worker.calling import Calls
 from mainspring.worker.completion import Completions
 from mainspring.worker.context import Context
 from mainspring.worker.hold import Hold, Stop
 from mainspring.worker.output import Capture
 from mainspring.worker.text import storable
-from mainspring.worker.threads import Threads
 
 if TYPE_CHECKING:
     from mainspring.worker.worker import Worker
@@ -58,14 +59,14 @@ class Executor:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self.completions = Completions(worker)
-        self._threads = Threads("mainspring-handler")
+        self._calls = Calls(worker.app.hooks)
 
     def start(self, hold: Hold) -> None:
         """Run the job of `hold`, from here to its settle."""
         hold.run = self._worker.loop.create_task(self._run(hold))
 
     def close(self) -> None:
-        self._threads.close()
+        self._calls.close()
 
     # -- the pipeline ----------------------------------------------------------------------------------------------
 
@@ -111,7 +112,7 @@ class Executor:
             return await self._call(hold)
         except asyncio.CancelledError as error:
             if hold.stop is None and self._worker.cut_off:
-                hold.stop = "shutdown" if hold.task.is_async else "lost"  # a thread goes on
+                hold.stop = "lost" if hold.in_thread else "shutdown"  # a thread goes on
             return self._stopped(hold) if hold.stop is not None else self._failed(hold, error)
         except Exception as error:
             return self._stopped(hold) if hold.stop is not None else self._raised(hold, error)
@@ -136,11 +137,9 @@ class Executor:
             late = f"timed out after {timeout / 1000:g} s"
             hold.timer = self._worker.loop.call_later(timeout / 1000, self.stop, hold, "timeout", late)
         hold.started = True
+        running.set(context)  # this task is the run's: nothing is to be put back
         with self._output(hold, context):
-            if task.is_async:
-                value = await task.handler(**arguments)
-            else:
-                value = await self._threads.run(lambda: task.handler(**arguments))
+            value = await self._calls.call(hold, context, arguments)
         _forget_cancellation()
         return self._returned(hold, value)
 
@@ -254,7 +253,7 @@ class Executor:
 
     def _ask(self, hold: Hold) -> None:
         """Cancel a coroutine; a thread sees `ctx.cancelled`."""
-        if hold.started and not hold.handler_done and hold.task.is_async and hold.run is not None:
+        if hold.started and not hold.handler_done and not hold.in_thread and hold.run is not None:
             hold.run.cancel()
 
     def _overstayed(self, hold: Hold) -> None:

@@ -29,6 +29,7 @@ class Hold:
         "completion",
         "flushed_at",
         "handler_done",
+        "in_thread",
         "job",
         "lines",
         "parked",
@@ -53,6 +54,8 @@ class Hold:
         self.run: asyncio.Task[None] | None = None
         self.started = False
         self.handler_done = False
+        self.in_thread = False
+        """It waits for a thread, which nobody can interrupt."""
         self.stop: Stop | None = None
         """Why the run was asked to end, the first reason given."""
         self.reason = ""

@@ -18,17 +18,19 @@ from mainspring.core.clock import Clock
 from mainspring.core.duration import Duration, milliseconds
 from mainspring.core.job import Job, State
 from mainspring.core.records import WORKER, Record
-from mainspring.errors import DefinitionError, MainspringError, StoreError, UnknownTask
+from mainspring.errors import MainspringError, StoreError
 from mainspring.events import emit
 from mainspring.gates import Gates
 from mainspring.snapshots import Snapshots
 from mainspring.stores.base import Store
 from mainspring.triggers.reconcile import Reconciler
+from mainspring.worker.choice import chosen_tasks, served_queues
 from mainspring.worker.drain import LIMIT, TIMEOUT, Drained, Tally, check_running, drain
 from mainspring.worker.executor import Executor
 from mainspring.worker.heartbeat import Heartbeat
 from mainspring.worker.hold import Desk, Hold
 from mainspring.worker.janitor import Janitor
+from mainspring.worker.lifespan import Lifespan
 from mainspring.worker.pump import Pump
 from mainspring.worker.quiet import Quiet
 from mainspring.worker.settings import WorkerSettings
@@ -44,6 +46,8 @@ EXIT_STUCK = 75
 SPARE = 1_000
 """ms after which a run that had to be left behind is taken up by somebody else; its process has ended by then."""
 AFTER_CANCEL = 1_000
+LAST_GRACE = 1_000
+"""ms that a lifespan has to end, however little of the grace is left."""
 SHOWN_FOR = 60_000
 """A worker's record expires this long after its last sign of life."""
 
@@ -85,12 +89,13 @@ class Worker:
         self.settings: WorkerSettings = settings or WorkerSettings()
         self.id: str = self.settings.id or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.clock: Clock = app.clock
-        self.tasks: dict[str, Task[Any, Any]] = _chosen(app, self.settings)
+        self.tasks: dict[str, Task[Any, Any]] = chosen_tasks(app.tasks, self.settings)
         self.caps: dict[str, int | None] = {name: task.max_concurrency for name, task in self.tasks.items()}
-        self.queues: list[str] = _served(self.settings, self.tasks)
+        self.queues: list[str] = served_queues(self.settings, self.tasks)
         self.desk = Desk(self.settings.concurrency)
         self.settler = Settler(self)
         self.executor = Executor(self)
+        self.lifespan = Lifespan(app, app.hooks.lifespan)
         self.pump = Pump(self)
         self.janitor = Janitor(self)
         self.ticker = Ticker(self)
@@ -131,6 +136,7 @@ class Worker:
             await self._connect()
         except BaseException:
             self._begun = False
+            await self._leave_lifespan(0)
             raise
         self._started = self.clock.monotonic()
         self.heartbeat = Heartbeat(self)
@@ -145,6 +151,7 @@ class Worker:
         self.client = await self.app.connect()
         self.store = self.client.store
         self.gates = Gates(self.store, self.clock)
+        await self.lifespan.enter(self.fail)
         await self.client.publish_tasks(list(self.tasks.values()))
         self._shown_at = self.clock.now()
         # First it says which schedules it declares, so that nobody retires them.
@@ -240,12 +247,14 @@ class Worker:
 
     async def _end(self, grace: int) -> None:
         assert self._main is not None
+        until = self.clock.monotonic() + grace
         try:
             await self._end_runs(grace)
             await self._end_services(self._main)
             await self._within(self.settings.lease_ms, self._settles(), hurried=False)
             await self.heartbeat.stop()
             await self._leave_behind([hold for hold in self.desk.holds if not hold.handler_done])
+            await self._leave_lifespan(until - self.clock.monotonic())
             await self._close()
         finally:  # where the loop ends before that, nothing is to go on without it
             self._main.cancel()
@@ -274,6 +283,16 @@ class Worker:
             self.executor.stop(hold, "shutdown", "the worker stops")
         if self.desk.running:
             await self._within(AFTER_CANCEL, self.desk.empty(handlers=True), hurried=False)
+
+    async def _leave_lifespan(self, left: int) -> None:
+        """It has what is left of the grace, and `LAST_GRACE` at the least; who is in a hurry waits for that alone."""
+
+        async def wait(life: asyncio.Task[None]) -> None:
+            await self._within(max(left, LAST_GRACE), asyncio.shield(life))
+            if not life.done():
+                await self._within(LAST_GRACE, asyncio.shield(life), hurried=False)
+
+        await self.lifespan.leave(wait)
 
     async def _settles(self) -> None:
         """Wait until every run that has ended is stored."""
@@ -402,21 +421,3 @@ class Worker:
             uptime=(self.clock.monotonic() - self._started) / 1000 if self._started else 0.0,
             loop_lag=self.heartbeat.lag if self._status != "starting" else 0,
         )
-
-
-def _served(settings: WorkerSettings, tasks: dict[str, Task[Any, Any]]) -> list[str]:
-    return list(settings.queues or sorted({task.queue for task in tasks.values()})) or ["default"]
-
-
-def _chosen(app: Mainspring, settings: WorkerSettings) -> dict[str, Task[Any, Any]]:
-    """The tasks this worker runs."""
-    if settings.tasks is None:
-        chosen = dict(app.tasks)
-    else:
-        for name in settings.tasks:
-            if name not in app.tasks:
-                raise UnknownTask(name, list(app.tasks))
-        chosen = {name: app.tasks[name] for name in settings.tasks}
-    if not chosen:
-        raise DefinitionError("a worker without tasks. Expected at least one: import the modules that define them.")
-    return chosen

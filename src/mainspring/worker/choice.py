@@ -1,0 +1,30 @@
+"""What a worker works on: the tasks and the queues that its settings choose of an app's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mainspring.errors import DefinitionError, UnknownTask
+
+if TYPE_CHECKING:
+    from mainspring.core.task import Task
+    from mainspring.worker.settings import WorkerSettings
+
+
+def served_queues(settings: WorkerSettings, tasks: Mapping[str, Task[Any, Any]]) -> list[str]:
+    return list(settings.queues or sorted({task.queue for task in tasks.values()})) or ["default"]
+
+
+def chosen_tasks(tasks: Mapping[str, Task[Any, Any]], settings: WorkerSettings) -> dict[str, Task[Any, Any]]:
+    """The tasks this worker runs. Raises `UnknownTask`, and `DefinitionError` where there are none."""
+    if settings.tasks is None:
+        chosen = dict(tasks)
+    else:
+        for name in settings.tasks:
+            if name not in tasks:
+                raise UnknownTask(name, list(tasks))
+        chosen = {name: tasks[name] for name in settings.tasks}
+    if not chosen:
+        raise DefinitionError("a worker without tasks. Expected at least one: import the modules that define them.")
+    return chosen

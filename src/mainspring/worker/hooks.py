@@ -1,0 +1,17 @@
+"""What an app has its workers call beside the handlers: middleware, overrides of dependencies, a lifespan."""
+
+from __future__ import annotations
+
+from mainspring.core.dependencies import Overrides
+from mainspring.worker.lifespan import LifespanFunction, check_lifespan
+from mainspring.worker.middleware import Middleware
+
+
+class Hooks:
+    """The hooks of one app. Raises `DefinitionError` for a lifespan that is none."""
+
+    def __init__(self, lifespan: LifespanFunction | None) -> None:
+        self.middleware: list[Middleware] = []
+        """The outermost first."""
+        self.overrides = Overrides()
+        self.lifespan = None if lifespan is None else check_lifespan(lifespan)
