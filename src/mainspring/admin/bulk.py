@@ -1,16 +1,19 @@
 """One transition over many jobs, each by its own swap: safe beside workers, producers and other operators.
 
 There is no transaction over the whole. A job that moves on meanwhile is looked at again and tested again; one that
-keeps moving is left alone after many lost swaps, as if it had come after us. So a bulk act can be repeated.
+keeps moving is left alone after many lost swaps, as if it had come after us. So a bulk act can be interrupted between
+two pages, and repeated. It holds a page at a time, however many jobs there are.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 
-from mainspring.admin.selection import Selection, pages
+from mainspring.admin.selection import ROWS_WITH_PAYLOAD, Selection, pages
+from mainspring.audit import Act
 from mainspring.client import Client
 from mainspring.core import states
 from mainspring.core.job import Job, State
@@ -20,52 +23,74 @@ from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Event
 
 Transition = Callable[[Job, int, Policy], Job | None]
 """What a row becomes at a time under its task's policy; None: it stays as it is."""
+Progress = Callable[[int, int], object]
+"""Told after each page how many jobs have been changed so far, of how many that were looked at."""
 
 SWAPS = 50
 """Lost swaps in a row before a call gives up."""
 ROW_BYTES = 1_024
 """What a row weighs in a batch besides its runs and its ask."""
-PAYLOAD_ROWS = 20
-"""Rows that are read at once with payload, of up to half a megabyte each."""
 
 
-async def change_all(client: Client, selection: Selection, transition: Transition) -> int:
-    """Apply `transition` to all jobs that are meant; answers how many changed.
+async def change_all(
+    client: Client, selection: Selection, transition: Transition, act: Act, on_progress: Progress | None = None
+) -> int:
+    """Apply `transition` to all jobs that are meant; answers how many changed, which `act` knows at any time.
 
-    Jobs that are stored while this goes on are not looked for. Raises `StoreError`, `Contended`: what was changed
-    until then stays changed.
+    Jobs that are stored while this goes on are not looked for, and what ends meanwhile is left alone: a job that is
+    retried and dies again is not retried for ever. Raises `StoreError`, `Contended`, and what `on_progress` raises;
+    what was changed until then stays changed. A cancellation ends it when its page is done.
     """
-    bulk = _Bulk(client, selection, transition)
-    changed = 0
-    async for jobs in pages(client.store, selection, client.clock.now()):
-        changed += await bulk.change(jobs)
+    begun = client.clock.now()
+    selection = replace(selection, as_of=begun)
+    bulk = _Bulk(client, selection, transition, act)
+    seen = 0
+    async for jobs in pages(client.store, selection, begun):
+        seen += len(jobs)
+        try:
+            await _to_its_end(bulk.change(jobs))
+        finally:
+            if on_progress is not None:
+                on_progress(act.changed, seen)
         await asyncio.sleep(0)  # an embedded store may never have suspended us
-    return changed
+    return act.changed
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Await `work`; a cancellation waits for it, so that what is counted is what was done."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
 
 
 class _Bulk:
-    def __init__(self, client: Client, selection: Selection, transition: Transition) -> None:
+    def __init__(self, client: Client, selection: Selection, transition: Transition, act: Act) -> None:
         self._client = client
         self._selection = selection
         self._transition = transition
+        self._act = act
         self._policies: dict[str, Policy] = {}
 
-    async def change(self, jobs: Sequence[Job]) -> int:
+    async def change(self, jobs: Sequence[Job]) -> None:
         """Change these rows, looking again at those that moved on."""
-        changed = 0
         for _ in range(SWAPS):
             new = await self._apply(await self._with_input(jobs))
             lost: list[str] = []
             for batch in _batches(new):
                 saved = await self._client.store.save([job.evolve(input=None, result=None) for job in batch])
+                self._act.changed += sum(row is not None for row in saved)
                 await self._tell([row for row in saved if row is not None])
-                changed += sum(row is not None for row in saved)
                 lost += [job.id for job, row in zip(batch, saved, strict=True) if row is None]
             if not lost:
-                return changed
+                return
             jobs = await self._again(lost)
         raise Contended(
-            f"{len(jobs)} jobs changed {SWAPS} times in a row; {changed} of their page were done. Try again."
+            f"{len(jobs)} jobs changed {SWAPS} times in a row; {self._act.changed} others were done. Try again."
         )
 
     async def _apply(self, jobs: Sequence[Job]) -> list[Job]:
@@ -94,8 +119,8 @@ class _Bulk:
         """These rows as they are now, where they are still meant."""
         now = self._client.clock.now()
         rows: list[Job] = []
-        for first in range(0, len(ids), PAYLOAD_ROWS):
-            fresh = await self._client.store.get(ids[first : first + PAYLOAD_ROWS])
+        for first in range(0, len(ids), ROWS_WITH_PAYLOAD):
+            fresh = await self._client.store.get(ids[first : first + ROWS_WITH_PAYLOAD])
             rows += [row.evolve(result=None) for row in fresh if row is not None and self._selection.holds(row, now)]
         return rows
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Unpack, overload
 
-from mainspring.admin.bulk import Transition, change_all
+from mainspring.admin.bulk import Progress, Transition, change_all
 from mainspring.admin.connection import App
 from mainspring.admin.history import life_of
-from mainspring.admin.selection import ENDED, STATUSES, WAITING, JobFilters, JobPage, Selection, one_page, pages, select
+from mainspring.admin.selection import (
+    ENDED,
+    STATUSES,
+    WAITING,
+    JobFilters,
+    JobPage,
+    chosen,
+    how_many,
+    one_page,
+    pages,
+)
 from mainspring.client import Client
 from mainspring.core import states
 from mainspring.core.ids import new_id
@@ -48,47 +59,51 @@ class Jobs:
 
         `page.cursor` is the `cursor` of the next page; None: this was the last.
         """
-        selection = select(filters)
         check_count(limit, "limit", 1, BATCH_ROWS)
-        query = selection.query.evolve(limit=limit, after=cursor, oldest_first=oldest_first)
         client = await self._app.connect()
-        return await one_page(client.store, Selection(query, selection.statuses), client.clock.now())
+        selection = await chosen(client, filters)
+        query = selection.query.evolve(limit=limit, after=cursor, oldest_first=oldest_first)
+        return await one_page(client.store, replace(selection, query=query), client.clock.now())
 
     async def count(self, **filters: Unpack[JobFilters]) -> int:
         """How many jobs there are. Cheap by task, queue and origin, and by status but for scheduled, pending and
-        retrying: to tell these apart, every waiting job is read."""
-        selection = select(filters)
+        retrying: to tell these apart, every waiting job is read, and for the other filters every job that they may
+        mean."""
         client = await self._app.connect()
-        if not selection.statuses:
-            return sum(count.jobs for count in await client.store.count(selection.query))
-        return sum([len(jobs) async for jobs in pages(client.store, selection, client.clock.now())])
+        return await how_many(client.store, await chosen(client, filters), client.clock.now())
 
     async def counts(self, **filters: Unpack[JobFilters]) -> dict[str, int]:
         """How many jobs there are of each status; every status is in it. What it costs: `count`."""
         client = await self._app.connect()
         counts: dict[str, int] = dict.fromkeys(STATUSES, 0)
-        wanted = select(filters)
-        for count in await client.store.count(wanted.query):
-            if count.state.value in counts:
-                counts[count.state.value] += count.jobs
-        waiting = [status for status in WAITING if not wanted.statuses or status in wanted.statuses]
-        if not wanted.query.states or "waiting" in wanted.query.states:
-            split = select({**filters, "status": waiting})
-            async for jobs in pages(client.store, split, client.clock.now()):
-                for job in jobs:
-                    counts[states.status(job, client.clock.now())] += 1
+        wanted = await chosen(client, filters)
+        by_row = wanted
+        if replace(wanted, statuses=frozenset()).counted:
+            for count in await client.store.count(wanted.query):
+                if count.state.value in counts and wanted.counts(count):
+                    counts[count.state.value] += count.jobs
+            if wanted.query.states and State.WAITING not in wanted.query.states:
+                return counts
+            by_row = replace(wanted, query=wanted.query.evolve(states=(State.WAITING,)))
+        async for jobs in pages(client.store, by_row, client.clock.now()):
+            for job in jobs:
+                counts[states.status(job, client.clock.now())] += 1
         return counts
 
     async def totals(self, **filters: Unpack[JobFilters]) -> dict[str, int]:
         """How many jobs there are of each stored state: waiting (scheduled, pending or retrying), running, paused,
         completed, failed, dead, cancelled. By task, queue and origin it reads no job, however many there are; for
-        looking often. Raises `DefinitionError` for `status`."""
-        if filters.get("status") is not None:
-            raise DefinitionError("a status in totals. Expected none: it tells them apart; count(status=...) for one.")
+        looking often. Raises `DefinitionError` for filters that need a look at each job, and `status`."""
         client = await self._app.connect()
-        totals = {state.value: 0 for state in State}
-        for count in await client.store.count(select(filters).query):
-            totals[count.state.value] += count.jobs
+        selection = await chosen(client, filters)
+        if filters.get("status") is not None or not selection.counted:
+            raise DefinitionError(
+                f"totals by {', '.join(filters)}. Expected task, queue, origin, worker, error or created_...: it reads "
+                "no job, and tells all statuses. For others: count, counts."
+            )
+        totals: dict[str, int] = {state.value: 0 for state in State}
+        for count in await client.store.count(selection.query):
+            totals[count.state.value] += count.jobs if selection.counts(count) else 0
         return totals
 
     async def status(self, job: Job) -> str:
@@ -116,27 +131,38 @@ class Jobs:
         return sorted(lines, key=lambda line: line.at)
 
     # -- acts ------------------------------------------------------------------------------------------------------
+    # By filters they take `on_progress`, too: called after each page with how many jobs have been changed so far, of
+    # how many that were looked at. What it raises ends the act.
 
     @overload
     async def retry(self, id: str) -> Job: ...
     @overload
-    async def retry(self, **filters: Unpack[JobFilters]) -> int: ...
-    async def retry(self, id: str | None = None, **filters: Unpack[JobFilters]) -> Job | int:
+    async def retry(self, *, on_progress: Progress | None = None, **filters: Unpack[JobFilters]) -> int: ...
+    async def retry(
+        self, id: str | None = None, *, on_progress: Progress | None = None, **filters: Unpack[JobFilters]
+    ) -> Job | int:
         """Run again as soon as possible, with own input and new attempts; what runs, runs once more right after.
 
-        By filters: failed and dead jobs, unless `status` says otherwise; paused ones are left alone.
-        By id: raises `JobNotFound`, and `IllegalTransition` for a paused job.
+        By filters: failed and dead jobs, unless `status` says otherwise; paused ones are left alone, and so is what
+        fails or dies after it began. By id: raises `JobNotFound`, and `IllegalTransition` for a paused job.
         """
         if id is None:
-            return await self._all(_rerun, ("failed", "dead"), filters)
-        return await self._row(id, _rerun, filters)
+            return await self._all("jobs.retry", _rerun, ("failed", "dead"), filters, on_progress)
+        return await self._row("jobs.retry", id, _rerun, filters)
 
     @overload
     async def cancel(self, id: str, reason: str = "cancelled") -> bool: ...
     @overload
-    async def cancel(self, *, reason: str = "cancelled", **filters: Unpack[JobFilters]) -> int: ...
     async def cancel(
-        self, id: str | None = None, reason: str = "cancelled", **filters: Unpack[JobFilters]
+        self, *, reason: str = "cancelled", on_progress: Progress | None = None, **filters: Unpack[JobFilters]
+    ) -> int: ...
+    async def cancel(
+        self,
+        id: str | None = None,
+        reason: str = "cancelled",
+        *,
+        on_progress: Progress | None = None,
+        **filters: Unpack[JobFilters],
     ) -> bool | int:
         """What waits or is paused ends now; what runs is asked to, and ends when its handler has.
 
@@ -147,66 +173,89 @@ class Jobs:
         def cancelled(job: Job, now: int, policy: Policy) -> Job | None:
             return states.cancel(job, now, policy, reason)
 
+        told = "" if reason == "cancelled" else reason
         if id is None:
-            return await self._all(cancelled, (*WAITING, "running", "paused"), filters)
-        return await self._one(id, cancelled, filters) is not None
+            live = (*WAITING, "running", "paused")
+            return await self._all("jobs.cancel", cancelled, live, filters, on_progress, told)
+        return await self._one("jobs.cancel", id, cancelled, filters, told) is not None
 
     @overload
     async def delete(self, id: str) -> bool: ...
     @overload
-    async def delete(self, **filters: Unpack[JobFilters]) -> int: ...
-    async def delete(self, id: str | None = None, **filters: Unpack[JobFilters]) -> bool | int:
+    async def delete(self, *, on_progress: Progress | None = None, **filters: Unpack[JobFilters]) -> int: ...
+    async def delete(
+        self, id: str | None = None, *, on_progress: Progress | None = None, **filters: Unpack[JobFilters]
+    ) -> bool | int:
         """Erase it, with its logs; what runs is cancelled, and erased when its handler has ended.
 
         By filters: only what has ended, unless `status` says otherwise. By id: False: there is none.
         """
         if id is None:
-            return await self._all(_erased, ENDED, filters)
+            return await self._all("jobs.delete", _erased, ENDED, filters, on_progress)
         try:
-            return await self._one(id, _erased, filters) is not None
+            return await self._one("jobs.delete", id, _erased, filters) is not None
         except JobNotFound:
             return False
 
     @overload
     async def pause(self, id: str) -> Job: ...
     @overload
-    async def pause(self, **filters: Unpack[JobFilters]) -> int: ...
-    async def pause(self, id: str | None = None, **filters: Unpack[JobFilters]) -> Job | int:
+    async def pause(self, *, on_progress: Progress | None = None, **filters: Unpack[JobFilters]) -> int: ...
+    async def pause(
+        self, id: str | None = None, *, on_progress: Progress | None = None, **filters: Unpack[JobFilters]
+    ) -> Job | int:
         """Hold what waits until it is resumed. By id: raises `JobNotFound`, `IllegalTransition` unless it waits."""
         if id is None:
-            return await self._all(lambda job, now, policy: states.pause(job), WAITING, filters)
-        return await self._row(id, lambda job, now, policy: states.pause(job), filters)
+            return await self._all("jobs.pause", _paused, WAITING, filters, on_progress)
+        return await self._row("jobs.pause", id, _paused, filters)
 
     @overload
     async def resume(self, id: str) -> Job: ...
     @overload
-    async def resume(self, **filters: Unpack[JobFilters]) -> int: ...
-    async def resume(self, id: str | None = None, **filters: Unpack[JobFilters]) -> Job | int:
+    async def resume(self, *, on_progress: Progress | None = None, **filters: Unpack[JobFilters]) -> int: ...
+    async def resume(
+        self, id: str | None = None, *, on_progress: Progress | None = None, **filters: Unpack[JobFilters]
+    ) -> Job | int:
         """Let what is paused wait again, due when it was. By id: raises `JobNotFound`, `IllegalTransition` unless it
         is paused."""
         if id is None:
-            return await self._all(lambda job, now, policy: states.resume(job), ("paused",), filters)
-        return await self._row(id, lambda job, now, policy: states.resume(job), filters)
+            return await self._all("jobs.resume", _resumed, ("paused",), filters, on_progress)
+        return await self._row("jobs.resume", id, _resumed, filters)
 
     # -- one and many ----------------------------------------------------------------------------------------------
 
-    async def _all(self, transition: Transition, otherwise: tuple[str, ...], filters: JobFilters) -> int:
+    async def _all(
+        self,
+        action: str,
+        transition: Transition,
+        otherwise: tuple[str, ...],
+        filters: JobFilters,
+        on_progress: Progress | None,
+        reason: str = "",
+    ) -> int:
         if all(value is None for value in filters.values()):
             raise DefinitionError(
                 'neither an id nor a filter. Expected one, such as task="..." or queue="..."; for all jobs of some '
                 'statuses say so: status=["failed", "dead"].'
             )
-        selection = select(filters, otherwise)
-        return await change_all(await self._app.connect(), selection, transition)
+        client = await self._app.connect()
+        selection = await chosen(client, filters, otherwise)
+        async with self._app.audit.act(action, filters=filters, reason=reason) as act:
+            return await change_all(client, selection, transition, act, on_progress)
 
-    async def _one(self, id: str, transition: Transition, filters: JobFilters) -> Job | None:
+    async def _one(
+        self, action: str, id: str, transition: Transition, filters: JobFilters, reason: str = ""
+    ) -> Job | None:
         if filters:
             raise DefinitionError(f"both an id and filters: {id!r} and {', '.join(filters)}. Expected one of them.")
         client = await self._app.connect()
-        return await client.change(id, await _with_policy(client, id, transition))
+        async with self._app.audit.act(action, id, reason=reason) as act:
+            row = await client.change(id, await _with_policy(client, id, transition))
+            act.changed = int(row is not None)
+            return row
 
-    async def _row(self, id: str, transition: Transition, filters: JobFilters) -> Job:
-        row = await self._one(id, transition, filters)
+    async def _row(self, action: str, id: str, transition: Transition, filters: JobFilters) -> Job:
+        row = await self._one(action, id, transition, filters)
         if row is None:  # no transition that comes here answers None for a job that exists
             raise JobNotFound(id)
         return row
@@ -223,3 +272,11 @@ def _rerun(job: Job, now: int, policy: Policy) -> Job | None:
 
 def _erased(job: Job, now: int, policy: Policy) -> Job | None:
     return states.cancel(job, now, policy, "deleted", erase=True)
+
+
+def _paused(job: Job, now: int, policy: Policy) -> Job | None:
+    return states.pause(job)
+
+
+def _resumed(job: Job, now: int, policy: Policy) -> Job | None:
+    return states.resume(job)

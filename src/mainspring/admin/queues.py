@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import overload
 
 from mainspring.admin.connection import App
 from mainspring.admin.queue_stats import QueueStats, gather_stats, queue_names, workers
 from mainspring.client import Client
 from mainspring.core.duration import Duration, until
-from mainspring.core.naming import check_name
+from mainspring.core.naming import check_name, check_reason
 from mainspring.core.records import queue_gate, task_gate
 from mainspring.gates import Gates
 from mainspring.stores.base import Query
@@ -51,12 +51,12 @@ class Queues:
 
     async def pause(self, queue: str, reason: str = "") -> None:
         """Let nothing of the queue start any more until `resume`. A queue need not exist yet."""
-        await (await self._gates()).close(queue_gate(check_name(queue, "queue")), None, reason)
+        await self._close("queues.pause", queue, queue_gate(check_name(queue, "queue")), None, reason)
 
     async def resume(self, queue: str) -> bool:
         """Let it go on. False: it was not paused."""
         client = await self._app.connect()
-        opened = await Gates(client.store, client.clock).open(queue_gate(check_name(queue, "queue")))
+        opened = await self._open("queues.resume", queue, queue_gate(check_name(queue, "queue")))
         await _wake(client, [queue])
         return opened
 
@@ -66,23 +66,43 @@ class Queues:
         """Let no job of the task start, in any queue, for `duration`, or until then; the newest word counts."""
         client = await self._app.connect()
         end = until(duration, client.clock.now(), "throttle")
-        await Gates(client.store, client.clock).close(task_gate(check_name(task, "task")), end, reason)
+        await self._close("queues.throttle", task, task_gate(check_name(task, "task")), end, reason)
 
     async def unthrottle(self, task: str) -> bool:
         """Let the task's jobs start again. False: it was neither throttled nor paused."""
+        return await self._let_go("queues.unthrottle", task)
+
+    async def pause_task(self, task: str, reason: str = "") -> None:
+        """Let no job of the task start, in any queue, until `resume_task`."""
+        await self._close("queues.pause_task", task, task_gate(check_name(task, "task")), None, reason)
+
+    async def resume_task(self, task: str) -> bool:
+        """As `unthrottle`."""
+        return await self._let_go("queues.resume_task", task)
+
+    async def _let_go(self, action: str, task: str) -> bool:
         client = await self._app.connect()
-        opened = await Gates(client.store, client.clock).open(task_gate(check_name(task, "task")))
+        opened = await self._open(action, task, task_gate(check_name(task, "task")))
         counts = await client.store.count(Query(task=task))
         await _wake(client, {count.queue for count in counts})
         return opened
 
-    async def pause_task(self, task: str, reason: str = "") -> None:
-        """Let no job of the task start, in any queue, until `resume_task`."""
-        await (await self._gates()).close(task_gate(check_name(task, "task")), None, reason)
+    # -- gates -----------------------------------------------------------------------------------------------------
 
-    async def resume_task(self, task: str) -> bool:
-        """As `unthrottle`."""
-        return await self.unthrottle(task)
+    async def _close(self, action: str, target: str, gate: str, until: int | None, reason: str) -> None:
+        gates = await self._gates()
+        async with self._app.audit.act(action, target, reason=check_reason(reason)) as act:
+            await gates.close(gate, until, reason)
+            act.changed = 1
+            if until is not None:
+                act.detail["until"] = datetime.fromtimestamp(until / 1000, UTC)
+
+    async def _open(self, action: str, target: str, gate: str) -> bool:
+        gates = await self._gates()
+        async with self._app.audit.act(action, target) as act:
+            opened = await gates.open(gate)
+            act.changed = int(opened)
+            return opened
 
     async def _gates(self) -> Gates:
         client = await self._app.connect()

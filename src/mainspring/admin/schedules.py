@@ -75,9 +75,12 @@ class Schedules:
         now = client.clock.now()
         made = schedule_acts.new_schedule(name, task_name, text, options, now)
         made = schedule_acts.pause(made, "") if paused else made
-        [won] = await client.store.write([_record(made, Record(kind=SCHEDULE, name=name), now)])
-        if won is None:
-            raise ScheduleExists(name)
+        async with self._app.audit.act("schedules.create", name) as act:
+            act.detail = {"task": task_name, "paused": paused, **options}
+            [won] = await client.store.write([_record(made, Record(kind=SCHEDULE, name=name), now)])
+            if won is None:
+                raise ScheduleExists(name)
+            act.changed = 1
         await _wake(client)
         return info_of(made, {}, now)
 
@@ -100,19 +103,27 @@ class Schedules:
             stored = await self._stored(client, name)
             fields["task"] = task_name or stored.task
             fields["input"] = await client.encode_input(fields["task"], _input_of(stored) if input is None else input)
-        return await self._changed(name, lambda schedule, now: schedule_acts.changed(schedule, now, options, **fields))
+        detail: dict[str, Any] = {**options} | ({} if task_name is None else {"task": task_name})
+        return await self._changed(
+            "schedules.update",
+            name,
+            lambda schedule, now: schedule_acts.changed(schedule, now, options, **fields),
+            detail if input is None else detail | {"input": "changed"},  # arguments are nowhere but with their job
+        )
 
     async def delete(self, name: str) -> bool:
         """Delete it with its history. What runs goes on, what waits does not begin. False: there is none."""
         client = await self._app.connect()
-        for _ in range(ATTEMPTS):
-            record = await client.store.read(SCHEDULE, name)
-            if record is None:
-                return False
-            if await client.store.erase(record):
-                await _erase_runs(client, record)
-                return True
-        raise _contended(name)
+        async with self._app.audit.act("schedules.delete", name) as act:
+            for _ in range(ATTEMPTS):
+                record = await client.store.read(SCHEDULE, name)
+                if record is None:
+                    return False
+                if await client.store.erase(record):
+                    act.changed = 1
+                    await _erase_runs(client, record)
+                    return True
+            raise _contended(name)
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -175,7 +186,7 @@ class Schedules:
                 raise IllegalTransition("pause", name, "paused", "one that is not paused", what="schedule")
             return schedule_acts.pause(schedule, reason).evolve(updated_at=now)
 
-        return await self._changed(name, paused)
+        return await self._changed("schedules.pause", name, paused, reason=reason)
 
     async def resume(self, name: str) -> ScheduleInfo:
         """Go on with the first time from now. Raises `ScheduleNotFound`, `IllegalTransition` where it is not paused."""
@@ -185,7 +196,7 @@ class Schedules:
                 raise IllegalTransition("resume", name, "not paused", "one that is paused", what="schedule")
             return schedule_acts.resume(schedule, now).evolve(updated_at=now)
 
-        return await self._changed(name, resumed)
+        return await self._changed("schedules.resume", name, resumed)
 
     async def run(self, name: str, input: Mapping[str, Any] | None = None) -> JobHandle[Any]:
         """Run it once now, whatever its times and whether it is paused; `input` instead of its own.
@@ -204,13 +215,15 @@ class Schedules:
             dropped[:] = [schedule.job_id(one) for one in out]
             return made
 
-        # Noted first: a death in between leaves an entry without a job, which nobody sees.
-        schedule = await self._change(client, name, noted)
-        now = client.clock.now()
-        job = ticks.job_of(schedule, entry, now, now, await placing_of(client, schedule.task))
-        handle: JobHandle[Any] = await client.put(job if text is None else job.evolve(input=text))
-        await forget(client, dropped)
-        return handle
+        async with self._app.audit.act("schedules.run", name) as act:
+            # Noted first: a death in between leaves an entry without a job, which nobody sees.
+            schedule = await self._change(client, name, noted)
+            now = client.clock.now()
+            job = ticks.job_of(schedule, entry, now, now, await placing_of(client, schedule.task))
+            handle: JobHandle[Any] = await client.put(job if text is None else job.evolve(input=text))
+            act.changed, act.detail = 1, {"job": handle.id}
+            await forget(client, dropped)
+            return handle
 
     async def reset_retries(self, name: str) -> ScheduleInfo:
         """Give a run that waits for a retry all its attempts again, and forget the failure of one that has none left.
@@ -224,6 +237,7 @@ class Schedules:
             if job is not None and job.state is State.WAITING and job.attempts:
                 await _reset(client, job.id)
         return await self._changed(
+            "schedules.reset_retries",
             name,
             lambda found, now: found.evolve(cleared=_last(found) if not _waits(rows, found) else "", updated_at=now),
         )
@@ -254,9 +268,14 @@ class Schedules:
             raise ScheduleNotFound(name)
         return decode_schedule(record.value)
 
-    async def _changed(self, name: str, change: Change) -> ScheduleInfo:
+    async def _changed(
+        self, action: str, name: str, change: Change, detail: Mapping[str, Any] | None = None, reason: str = ""
+    ) -> ScheduleInfo:
         client = await self._app.connect()
-        return await _info(client, await self._change(client, name, change))
+        async with self._app.audit.act(action, name, reason=reason) as act:
+            schedule = await self._change(client, name, change)
+            act.changed, act.detail = 1, dict(detail or {})
+        return await _info(client, schedule)
 
     async def _change(self, client: Client, name: str, change: Change) -> Schedule:
         for _ in range(ATTEMPTS):
