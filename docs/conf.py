@@ -1,4 +1,4 @@
-"""How Sphinx makes the site of these pages: `make docs`. Nothing is fetched, neither by the build nor by what it builds.
+"""How Sphinx makes the site of these pages: `make docs`. Nothing is fetched, neither by the build nor by the site.
 
 The pages are plain Markdown, to be read in a checkout as well, so the order of the site is not written into them:
 the links of an index (a `README.md`) are its contents, section by section.

@@ -24,17 +24,19 @@ def commands(command: Any = None, name: str = "mainspring") -> Iterator[tuple[st
 
 def options(command: Any) -> list[str]:
     """The flags of a command."""
-    return [flag for parameter in command.params for flag in parameter.opts if flag.startswith("-") and not parameter.hidden]
+    return [
+        flag for parameter in command.params for flag in parameter.opts if flag.startswith("-") and not parameter.hidden
+    ]
 
 
 def sections() -> Iterator[str]:
     yield "## Settings"
     yield (
-        "The same setting by flag, by environment variable, and as a key of `[tool.mainspring]` in `pyproject.toml`; the first that says "
-        "something counts. `mainspring config` shows what holds, and from where."
+        "The same setting by flag, by environment variable, and as a key of `[tool.mainspring]` in `pyproject.toml`; "
+        "the first that says something counts. `mainspring config` shows what holds, and from where."
     )
     rows = [
-        f"| `{setting.flag}` | `{setting.variable}` | `{name}` | {f'`{setting.shown_default}`' if setting.shown_default else ''} "
+        f"| `{setting.flag}` | `{setting.variable}` | `{name}` | {_code(setting.shown_default)} "
         f"| {_cell(setting.help)} |"
         for name, setting in SETTINGS.items()
     ]
@@ -65,6 +67,10 @@ def _row(parameter: Any) -> str:
     default = parameter.default
     shown = f" Default: `{default}`." if default not in (None, False, True, "", ()) and not callable(default) else ""
     return f"| {flags} | {_cell(parameter.help or '')}{shown} |"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
 
 
 def _cell(text: str) -> str:

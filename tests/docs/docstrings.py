@@ -47,7 +47,9 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
     called = inspect.signature(function)
     parameters = [each for each in called.parameters.values() if each.name not in ("self", "cls")]
     word = "await " if inspect.iscoroutinefunction(inspect.unwrap(function)) else ""
-    answer = "" if called.return_annotation in (called.empty, "None", None) else f" -> {_type(called.return_annotation)}"
+    answer = (
+        "" if called.return_annotation in (called.empty, "None", None) else f" -> {_type(called.return_annotation)}"
+    )
     inner = list(_parameters(parameters))
     line = f"{word}{name}({', '.join(inner)}){answer}"
     if len(line) <= WIDTH:
@@ -69,7 +71,7 @@ def _parameters(parameters: list[inspect.Parameter]) -> Iterator[str]:
 
 
 def _parameter(each: inspect.Parameter) -> str:
-    stars = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+    stars = "*" if each.kind is each.VAR_POSITIONAL else "**" if each.kind is each.VAR_KEYWORD else ""
     typed = "" if each.annotation is each.empty else f": {_type(each.annotation)}"
     default = "" if each.default is each.empty else f"{' = ' if typed else '='}{_default(each.default)}"
     return f"{stars}{each.name}{typed}{default}"
@@ -110,7 +112,7 @@ def _text_below(rest: list[ast.stmt]) -> str:
 
 
 def methods(each: type) -> list[tuple[str, Any]]:
-    """The public methods and properties of a class, its own and inherited from Mainspring, in the order they are written."""
+    """The public methods and properties of a class, its own and inherited ones of ours, in their order."""
     found: dict[str, Any] = {}
     for owner in reversed([base for base in each.__mro__ if base.__module__.startswith("mainspring")]):
         found |= {name: value for name, value in vars(owner).items() if not name.startswith("_") and _is_method(value)}

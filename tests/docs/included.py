@@ -20,9 +20,7 @@ def with_tests(page: Path) -> str:
 
 def included() -> dict[str, Path]:
     """Which page includes a test."""
-    return {
-        match[1]: page for page in pages() for line in page.read_text().splitlines() if (match := TEST.match(line))
-    }
+    return {match[1]: page for page in pages() for line in page.read_text().splitlines() if (match := TEST.match(line))}
 
 
 def write() -> None:

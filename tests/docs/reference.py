@@ -68,7 +68,9 @@ def sdk_records() -> dict[str, type]:
 
 def testing_names() -> dict[str, Any]:
     """The public names of `mainspring.testing`."""
-    own = [name for name, value in vars(testing).items() if getattr(value, "__module__", "").startswith(testing.__name__)]
+    own = [
+        name for name, value in vars(testing).items() if getattr(value, "__module__", "").startswith(testing.__name__)
+    ]
     names = getattr(testing, "__all__", [name for name in own if not name.startswith("_")])
     return {name: getattr(testing, name) for name in names}
 
@@ -80,7 +82,11 @@ OPTIONS: list[tuple[str, str, type]] = [
     ("Runs of a schedule", "Beside its times.", RunOptions),
     ("Retry", "`retry=Retry(...)`, of a task, a call or a schedule.", Retry),
     ("Debounce", "`debounce=Debounce(...)`, of a task.", Debounce),
-    ("Settings of a worker", "`app.worker(concurrency=50)`; on the command line: [settings](commands.md).", WorkerSettings),
+    (
+        "Settings of a worker",
+        "`app.worker(concurrency=50)`; on the command line: [settings](commands.md).",
+        WorkerSettings,
+    ),
 ]
 
 
@@ -88,7 +94,9 @@ def pages() -> dict[Path, str]:
     """Every page of the reference, by its file."""
     made = {
         "mainspring": _page("mainspring", "What `from mainspring import …` offers.", _public()),
-        "context": _page("Context", "What a handler sees of its run, and can do in it.", _class("Context", mainspring.Context)),
+        "context": _page(
+            "Context", "What a handler sees of its run, and can do in it.", _class("Context", mainspring.Context)
+        ),
         "administration": _page("Administration", "What operates the jobs of an app.", _sdk()),
         "testing": _page("mainspring.testing", "What `from mainspring.testing import …` offers.", _testing()),
         "options": _page("Options and settings", "All that tasks, calls, schedules and workers may say.", _options()),
@@ -106,12 +114,12 @@ def _page(title: str, intro: str, parts: Iterator[str]) -> str:
 def _index() -> str:
     rows = [
         "# Reference",
-        "Every name, option, command, event and error. [Tutorial and how-to pages](../README.md) say what they are for.",
+        "Every name, option, command, event and error. The [other pages](../README.md) say what they are for.",
         "- [mainspring](mainspring.md): the app, tasks, jobs, handles, and what handlers raise",
         "- [Context](context.md): what a handler sees and can do",
         "- [Options and settings](options.md): of tasks, calls, retries, schedules and workers",
         "- [Administration](administration.md): " + ", ".join(f"`app.{name}`" for name in sdk()),
-        "- [Commands](commands.md): `mainspring worker` and the others, flags, environment variables, `[tool.mainspring]`",
+        "- [Commands](commands.md): `mainspring worker` and the others, and their settings",
         "- [Errors](errors.md): what is raised, and what to do",
         "- [Events of the log](events.md): what Mainspring logs",
         "- [mainspring.testing](testing.md): for your tests",
@@ -189,7 +197,9 @@ def _function(name: str, function: Any) -> Iterator[str]:
 
 def _sdk() -> Iterator[str]:
     parts = sdk()
-    yield "\n".join(["| | |", "|---|---|", *(f"| `app.{name}` | {_cell(summary(part))} |" for name, part in parts.items())])
+    yield "\n".join(
+        ["| | |", "|---|---|", *(f"| `app.{name}` | {_cell(summary(part))} |" for name, part in parts.items())]
+    )
     for name, part in parts.items():
         yield from _class(f"app.{name}", part)
     for name, record in sdk_records().items():
@@ -210,8 +220,9 @@ def _options() -> Iterator[str]:
 
 
 EVENTS_INTRO = """\
-Mainspring logs to the logger `mainspring`: one record for each event, with the event's name and its fields in `extra`. [Those to watch
-for](../operations.md#logs) are explained where operating is. Arguments and results of jobs are never logged."""
+Mainspring logs to the logger `mainspring`: one record for each event, with the event's name and its fields in `extra`.
+[Those to watch for](../operations.md#logs) are explained where operating is. Arguments and results of jobs are never
+logged."""
 
 
 @cache
@@ -237,7 +248,10 @@ def _emitted(tree: ast.Module) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _events() -> Iterator[str]:
-    rows = [f"| `{event}` | {level} | {', '.join(f'`{name}`' for name in names)} |" for event, (level, names) in events().items()]
+    rows = [
+        f"| `{event}` | {level} | {', '.join(f'`{name}`' for name in names)} |"
+        for event, (level, names) in events().items()
+    ]
     yield "\n".join(["| event | level | fields |", "|---|---|---|", *rows])
     yield "\n".join(f"- `{name}`: {setting.help}" for name, setting in SETTINGS.items() if name.startswith("log_f"))
 

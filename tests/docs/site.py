@@ -1,4 +1,4 @@
-"""`python -m tests.docs.site FOLDER`: build the site of the documents. Every warning is an error, and the network is shut."""
+"""`python -m tests.docs.site FOLDER`: build the site of the documents. A warning is an error, the network is shut."""
 
 from __future__ import annotations
 

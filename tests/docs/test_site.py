@@ -60,9 +60,7 @@ def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
     targets = {(page, target) for page in pages for target in loaded(page)}
     assert len(targets) > len(pages), "every page has a style sheet"
     assert [(page.name, target) for page, target in targets if "//" in target] == []
-    missing = [
-        (page.name, target) for page, target in targets if not (page.parent / target.partition("?")[0]).exists()
-    ]
+    missing = [(page.name, target) for page, target in targets if not (page.parent / target.partition("?")[0]).exists()]
     assert missing == []
 
 
@@ -70,7 +68,11 @@ def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
 def test_a_style_sheet_loads_nothing_from_elsewhere(site: Path) -> None:
     sheets = sorted(site.rglob("*.css"))
     assert sheets
-    asked = [(sheet.name, url) for sheet in sheets for url in re.findall(r"(?:url\(|@import)\s*[\"']?([^\"')]+)", sheet.read_text())]
+    asked = [
+        (sheet.name, url)
+        for sheet in sheets
+        for url in re.findall(r"(?:url\(|@import)\s*[\"']?([^\"')]+)", sheet.read_text())
+    ]
     assert [found for found in asked if "//" in found[1] and not found[1].startswith("data:")] == []
 
 
