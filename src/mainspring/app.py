@@ -292,7 +292,13 @@ class Mainspring:
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
-    def job(self, id: str, task: Task[..., R] | None = None) -> JobHandle[R]:
+    @overload
+    def job(self, id: str, task: None = None) -> JobHandle[Any]: ...
+
+    @overload
+    def job(self, id: str, task: Task[..., R]) -> JobHandle[R]: ...
+
+    def job(self, id: str, task: Task[..., Any] | None = None) -> JobHandle[Any]:
         """A handle of a job by its id; with its task, the result is validated. The job need not exist."""
         return self._clients.handle(id, task)
 
