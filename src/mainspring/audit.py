@@ -41,7 +41,7 @@ ACTIONS = (
     "queues.pause", "queues.resume", "queues.throttle", "queues.unthrottle", "queues.pause_task", "queues.resume_task",
     "schedules.create", "schedules.update", "schedules.delete", "schedules.pause", "schedules.resume", "schedules.run",
     "schedules.reset_retries",
-    "locks.force_release",
+    "workers.pause", "workers.resume", "locks.force_release",
 )  # fmt: skip
 """All that is audited: the part of the app, and its method."""
 KEEP = 10_000

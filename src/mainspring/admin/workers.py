@@ -13,8 +13,11 @@ from typing import Any
 
 from mainspring.admin.connection import App
 from mainspring.admin.queue_stats import workers
+from mainspring.core.naming import check_reason
 from mainspring.core.records import WORKER, Record
+from mainspring.errors import Contended
 
+ATTEMPTS = 50
 SILENT = 35_000
 """ms without a word after which a worker is called silent: two of its signs of life are missing."""
 
@@ -64,6 +67,31 @@ class Workers:
         if record is None or (record.expires_at is not None and record.expires_at <= now):
             return None
         return _info(record, now)
+
+    async def pause(self, id: str, reason: str = "") -> bool:
+        """Let this worker claim nothing more, until `resume` or its end; what runs goes on. False: there is none.
+
+        It reads that when it writes its record the next time, a quarter of a minute from now at the most. One that is
+        started in its place is not paused; `app.queues.pause` is for good.
+        """
+        return await self._ask(id, "pause", reason)
+
+    async def resume(self, id: str, reason: str = "") -> bool:
+        """Let it claim again, within a quarter of a minute. False: there is none."""
+        return await self._ask(id, "resume", reason)
+
+    async def _ask(self, id: str, what: str, reason: str) -> bool:
+        client = await self._app.connect()
+        async with self._app.audit.act(f"workers.{what}", id, reason=check_reason(reason)) as act:
+            for _ in range(ATTEMPTS):
+                record, now = await client.store.read(WORKER, id), client.clock.now()
+                if record is None or (record.expires_at is not None and record.expires_at <= now):
+                    return False
+                asked = record.evolve(value={**record.value, "asked": what})
+                if (await client.store.write([asked]))[0] is not None:
+                    act.changed = 1
+                    return True
+            raise Contended(f"worker {id} wrote its record {ATTEMPTS} times in a row. Try again.")
 
 
 def _info(record: Record, now: int) -> WorkerInfo:

@@ -393,8 +393,9 @@ class Worker:
             await Snapshots(store, self.clock, self.tasks).publish(list(self.tasks.values()))
         old = old or Record(kind=WORKER, name=self.id)
         stats = self.stats()
+        asked = None if first else old.value.get("asked")  # by `app.workers.pause`, `resume`
         value = {
-            "status": stats.status,
+            "status": {"pause": "paused", "resume": "running"}.get(str(asked), stats.status),
             "active": stats.active,
             "processed": stats.processed,
             "failed": stats.failed,
@@ -404,11 +405,15 @@ class Worker:
             "tasks": sorted(self.tasks),
             "schedules": {name: declared.definition for name, declared in self.app.declared.items()},
             "concurrency": self.settings.concurrency,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
         }
         unseen = not first and (old.expires_at or 0) <= self.clock.now()
         await store.write([old.evolve(written_at=now, expires_at=now + SHOWN_FOR, value=value)])
         if unseen:
             self.call_soon(self.ticker.declare)
+        if asked is not None:
+            self.call_soon(self.pause if asked == "pause" else self.resume)
 
     def stats(self) -> WorkerStats:
         """What this worker did and does."""
