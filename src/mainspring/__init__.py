@@ -1,6 +1,7 @@
 """Background tasks that run when you call them, when the clock says so, and when your data changes."""
 
 from mainspring.app import Mainspring
+from mainspring.core.app_event import EVENTS, AppEvent
 from mainspring.core.dependencies import Depends, Injected
 from mainspring.core.handle import JobEvent, JobHandle
 from mainspring.core.job import Job, State
@@ -39,6 +40,8 @@ from mainspring.worker.context import Context
 __version__ = "0.1.0"
 
 __all__ = [
+    "EVENTS",
+    "AppEvent",
     "Cancel",
     "Contended",
     "Context",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, Unpac
 from mainspring.audit import Audit, acting
 from mainspring.client import Client
 from mainspring.clients import Clients, Make
+from mainspring.core.app_event import EventName, check_event
 from mainspring.core.clock import Clock
 from mainspring.core.duration import Duration
 from mainspring.core.handle import JobEvent, JobHandle
@@ -30,8 +31,10 @@ from mainspring.transactions import TIMEOUT, run_in_transaction
 from mainspring.triggers.reconcile import Declared
 from mainspring.worker.hooks import Hooks
 from mainspring.worker.lifespan import LifespanFunction
+from mainspring.worker.listeners import Listener
 from mainspring.worker.middleware import Middleware, check_middleware
 from mainspring.worker.settings import WORKER_OPTIONS, WorkerOptions, WorkerSettings
+from mainspring.worker.telling import tell_enqueued
 
 if TYPE_CHECKING:
     from mainspring.admin import DeadLetters, Jobs, Queues, Schedules, Workers
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 M = TypeVar("M", bound=Middleware)
+L = TypeVar("L", bound=Listener)
 
 
 class Attached(Protocol):
@@ -150,6 +154,28 @@ class Mainspring:
         self.hooks.middleware.append(function)
         return function
 
+    @overload
+    def on(self, event: EventName, /) -> Callable[[L], L]: ...
+
+    @overload
+    def on(self, event: EventName, listener: Listener, /) -> Callable[[], None]: ...
+
+    def on(self, event: EventName, listener: Listener | None = None, /) -> Any:
+        """Call `listener(event)`, plain or async, when something happens in this process; see `EVENTS` and `AppEvent`.
+
+        Answers a function that ends it: `unsubscribe = app.on("job.dead", tell_me)`; `@app.on("job.dead")` decorates.
+        A listener changes nothing: no run waits for it, what it raises is logged. Raises `DefinitionError`.
+        """
+        if listener is not None:
+            return self.hooks.listeners.add(event, listener)
+        check_event(event)
+
+        def decorate(function: L) -> L:
+            self.hooks.listeners.add(event, function)
+            return function
+
+        return decorate
+
     @property
     def dependency_overrides(self) -> MutableMapping[Callable[..., Any], Callable[..., Any]]:
         """Providers and what is called in their place, for tests. Setting one may raise `DefinitionError`."""
@@ -219,6 +245,7 @@ class Mainspring:
 
     async def close(self) -> None:
         """Finish what was handed in, and let go of the store in this event loop. Twice is once."""
+        await self.hooks.listeners.close_here()
         await self._clients.close_here()
 
     async def __aenter__(self) -> Self:
@@ -252,14 +279,15 @@ class Mainspring:
         Raises `UnknownTask`, `InputError`, `DefinitionError`, `StoreError`; then nothing is stored.
         """
         if isinstance(task, Task):
-            return await self.client.enqueue_request(task.job(*args, **kwargs))
+            return await self.enqueue_request(task.job(*args, **kwargs))
         if isinstance(task, str):
             if len(args) > 1:
                 raise DefinitionError(
                     f"{len(args)} arguments beside the name {task!r}. Expected one object, the input; options are "
                     f"given by name: app.enqueue({task!r}, {{...}}, delay=5)."
                 )
-            return await self.client.enqueue_named(task, args[0] if args else None, cast(CallOptions, kwargs))
+            input = args[0] if args else None
+            return await self.enqueue_request(await self.client.request_named(task, input, cast(CallOptions, kwargs)))
         if not isinstance(task, Request):
             raise DefinitionError(f"cannot enqueue {task!r}. Expected a task, task.job(...), or the name of a task.")
         if args or kwargs:
@@ -268,16 +296,26 @@ class Mainspring:
                 f"{given} beside a call of {task.task!r} that is made already. Expected it alone: "
                 "task.options(...).job(...)."
             )
-        return await self.client.enqueue_request(task)
+        return await self.enqueue_request(task)
 
     async def enqueue_many(
         self, requests: Iterable[Request[R]], within: Any = None, *, session: Any = None
     ) -> list[JobHandle[R]]:
         """Store many calls made by `task.job(...)`, in order; see `Client.enqueue_many`. `session` is `within`."""
-        return await self.client.enqueue_many(requests, transaction_of(within, session))
+        session = transaction_of(within, session)
+        if not self.hooks.listeners.wants("job.enqueued"):
+            return await self.client.enqueue_many(requests, session)
+        requests = list(requests)
+        handles = await self.client.enqueue_many(requests, session)
+        if session is None:
+            tell_enqueued(self.hooks.listeners, requests, handles, self.clock.now())
+        return handles
 
     async def enqueue_request(self, request: Request[R]) -> JobHandle[R]:
-        return await self.client.enqueue_request(request)
+        handle = await self.client.enqueue_request(request)
+        if self.hooks.listeners.wants("job.enqueued"):
+            tell_enqueued(self.hooks.listeners, [request], [handle], self.clock.now())
+        return handle
 
     async def with_transaction(self, callback: Callable[[Any], Awaitable[R]], *, timeout: Duration = TIMEOUT) -> R:
         """Await `callback(session)` in a transaction of the store's own database, commit, and answer its value.

@@ -98,6 +98,7 @@ class Executor:
         row = await self._worker.settler.write(hold, lambda job: states.begin(job, now, policy))
         if row is None:
             return False
+        self._worker.telling.vanished(job, row)
         if row.state is not State.RUNNING:
             self._worker.left(row)
             return False
@@ -137,6 +138,7 @@ class Executor:
             late = f"timed out after {timeout / 1000:g} s"
             hold.timer = self._worker.loop.call_later(timeout / 1000, self.stop, hold, "timeout", late)
         hold.started = True
+        self._worker.telling.started(hold.job)
         running.set(context)  # this task is the run's: nothing is to be put back
         with self._output(hold, context):
             value = await self._calls.call(hold, context, arguments)
@@ -197,6 +199,7 @@ class Executor:
         """The run is over, and the store does not know: whoever claims the job when its lease ends counts it."""
         error = why if isinstance(why, Exception) else None
         level = logging.WARNING if error is None else logging.ERROR
+        self._worker.telling.lost(hold.job, why)
         emit("run.lost", level, exc_info=error, job_id=hold.job.id, task=hold.job.task, reason=why)
         self._worker.desk.drop(hold)
 

@@ -1,9 +1,10 @@
-"""What an app has its workers call beside the handlers: middleware, overrides of dependencies, a lifespan."""
+"""What an app has its workers call beside the handlers: middleware, overrides of dependencies, listeners, a lifespan."""
 
 from __future__ import annotations
 
 from mainspring.core.dependencies import Overrides
 from mainspring.worker.lifespan import LifespanFunction, check_lifespan
+from mainspring.worker.listeners import Listeners
 from mainspring.worker.middleware import Middleware
 
 
@@ -14,4 +15,5 @@ class Hooks:
         self.middleware: list[Middleware] = []
         """The outermost first."""
         self.overrides = Overrides()
+        self.listeners = Listeners()
         self.lifespan = None if lifespan is None else check_lifespan(lifespan)

@@ -35,6 +35,7 @@ from mainspring.worker.pump import Pump
 from mainspring.worker.quiet import Quiet
 from mainspring.worker.settings import WorkerSettings
 from mainspring.worker.settler import Settler
+from mainspring.worker.telling import Telling
 from mainspring.worker.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Worker:
         self.queues: list[str] = served_queues(self.settings, self.tasks)
         self.desk = Desk(self.settings.concurrency)
         self.settler = Settler(self)
+        self.telling = Telling(app.hooks.listeners, self.id, self.clock)
         self.executor = Executor(self)
         self.lifespan = Lifespan(app, app.hooks.lifespan)
         self.pump = Pump(self)
@@ -144,6 +146,7 @@ class Worker:
         self._main = asyncio.create_task(self._serve(), name="mainspring-worker")
         self._main.add_done_callback(self._served)
         self._status = "paused" if self.pump.paused else "running"
+        self.telling.worker("worker.started")
         emit("worker.started", worker=self.id, queues=",".join(self.queues), tasks=len(self.tasks))
 
     async def _connect(self) -> None:
@@ -336,7 +339,9 @@ class Worker:
                 await self.store.erase(record)
         except StoreError as error:
             emit("worker.record", logging.WARNING, worker=self.id, error=str(error))
+        self.telling.worker("worker.stopped")
         emit("worker.stopped", worker=self.id, processed=self.processed, failed=self.failed)
+        await self.app.hooks.listeners.close_here()
 
     # -- what the services tell ----------------------------------------------------------------------------------------
 
@@ -350,6 +355,7 @@ class Worker:
     def settled(self, row: Job) -> None:
         """A run of this worker is over and stored."""
         self.processed += 1
+        self.telling.settled(row)
         run = row.runs[-1] if row.runs else None
         if run is not None and run.outcome in ("failed", "timed_out", "dead"):
             self.failed += 1
@@ -358,6 +364,7 @@ class Worker:
 
     def left(self, row: Job) -> None:
         """A job that this worker held has left the running state, its handler called or not."""
+        self.telling.left(row)
         if row.state is State.DEAD:
             emit("job.dead", logging.ERROR, job_id=row.id, task=row.task, reason=row.reason)
         if row.state is State.WAITING:
