@@ -363,7 +363,9 @@ def lapse(job: Job, now: int) -> Job | None:
 
 def vanish(job: Job, error: Error, now: int, policy: Policy) -> Job:
     """Said by a worker whose handler's process has died in the middle: an interrupted run, of which is known how it
-    ended. The job is due now, as after `lapse`, and whoever claims it counts the interruption."""
+    ended. The job is due now, as after `lapse`, and whoever claims it counts the interruption. Twice is once."""
+    if job.recorded == job.claims:
+        return job
     job = _record_vanished(job, now, policy)
     run = Run(
         claim=job.claims, attempt=job.attempt, outcome="interrupted", started_at=job.started_at or now, ended_at=now,

@@ -12,21 +12,25 @@ from mainspring.worker.context import Context
 from mainspring.worker.dependencies import Resolved
 from mainspring.worker.hold import Hold
 from mainspring.worker.middleware import compose
+from mainspring.worker.processes import Processes
 from mainspring.worker.threads import Threads
 
 if TYPE_CHECKING:
     from mainspring.worker.hooks import Hooks
+    from mainspring.worker.worker import Worker
 
 
 class Calls:
     """Calls the handlers of a worker."""
 
-    def __init__(self, hooks: Hooks) -> None:
-        self._hooks = hooks
+    def __init__(self, worker: Worker) -> None:
+        self._hooks: Hooks = worker.app.hooks
         self._threads = Threads("mainspring-handler")
+        self.processes = Processes(worker)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._threads.close()
+        await self.processes.close()
 
     async def call(self, hold: Hold, context: Context, arguments: dict[str, Any]) -> Any:
         """What the handler of `hold` makes of its arguments, with all that stands around it."""
@@ -40,6 +44,8 @@ class Calls:
 
     async def _supplied(self, hold: Hold, context: Context, arguments: dict[str, Any]) -> Any:
         needs = hold.task.needs
+        if hold.task.cpu:  # its dependencies are made in its own process
+            return await self.processes.run(hold)
         if not needs:
             return await self._handler(hold, arguments)
 

@@ -22,6 +22,7 @@ from mainspring.core.policy import DAY
 from mainspring.core.records import COMPLETION, Record, completion_name
 from mainspring.errors import DefinitionError, LeaseLost, StoreError
 from mainspring.events import emit
+from mainspring.worker.raised import Died
 
 if TYPE_CHECKING:
     from mainspring.worker.hold import Hold
@@ -227,7 +228,7 @@ class Completions:
             await self.settle(hold, record)
         return record is not None
 
-    async def ended(self, hold: Hold, completion: Completion, outcome: Outcome | None) -> bool:
+    async def ended(self, hold: Hold, completion: Completion, outcome: Outcome | Died | None) -> bool:
         """Whether the run ends by its completion, which is stored then. Else what the handler did counts.
 
         Raises the last `StoreError` where the lease ends before the store has told.
@@ -255,7 +256,7 @@ def _spent(record: Record, job: Job) -> bool:
     return any(run.outcome == "succeeded" and run.claim >= record.value["claim"] for run in job.runs)
 
 
-def _say_ignored(hold: Hold, completion: Completion, outcome: Outcome | None) -> None:
+def _say_ignored(hold: Hold, completion: Completion, outcome: Outcome | Died | None) -> None:
     """Say what the handler did after it had completed its job, if that would have made a difference."""
     match outcome:
         case Success() if outcome.result in (None, completion.result):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import traceback
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +29,8 @@ from mainspring.core.outcome import (
     Skipped,
     Snooze,
     Snoozed,
-    Steer,
     Success,
 )
-from mainspring.core.schedule import ORIGIN
 from mainspring.core.ticks import SUPERSEDED
 from mainspring.errors import InputError, MainspringError, OutputError, PayloadTooLarge
 from mainspring.events import emit
@@ -41,15 +38,17 @@ from mainspring.logs import running
 from mainspring.worker.calling import Calls
 from mainspring.worker.completion import Completions
 from mainspring.worker.context import Context
-from mainspring.worker.hold import Hold, Stop
+from mainspring.worker.describe import TEXT_LIMIT, describe
+from mainspring.worker.hold import Hold, Stop, captures, of_schedule
 from mainspring.worker.output import Capture
+from mainspring.worker.raised import Died, NoProcess, ProcessDied, Told
 from mainspring.worker.text import storable
 
 if TYPE_CHECKING:
     from mainspring.worker.worker import Worker
 
-TEXT_LIMIT = 2_000
-TRACEBACK_LIMIT = 4_000
+PUT_OFF = 1.0
+"""Seconds before a job for which there is no process is given back."""
 ASK_AGAIN = 1.0
 """Seconds between two cancellations of a coroutine that swallowed the first."""
 _AS_IT_IS = nullcontext()
@@ -59,14 +58,22 @@ class Executor:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self.completions = Completions(worker)
-        self._calls = Calls(worker.app.hooks)
+        self._calls = Calls(worker)
 
     def start(self, hold: Hold) -> None:
         """Run the job of `hold`, from here to its settle."""
         hold.run = self._worker.loop.create_task(self._run(hold))
 
-    def close(self) -> None:
-        self._calls.close()
+    async def open(self) -> None:
+        """Make ready. Raises `DefinitionError` for cpu handlers that no other process could find."""
+        await self._calls.processes.start()
+
+    def abandon(self) -> None:
+        """The event loop ends: nobody can be waited for."""
+        self._calls.processes.abandon()
+
+    async def close(self) -> None:
+        await self._calls.close()
 
     # -- the pipeline ----------------------------------------------------------------------------------------------
 
@@ -84,6 +91,9 @@ class Executor:
                 self._worker.desk.drop(hold)
         except Exception as error:
             self._lost(hold, error)
+        finally:
+            if hold.task.cpu:
+                self._worker.pump.nudge()  # a process is free; the end of other handlers is seen by the desk alone
 
     async def _begin(self, hold: Hold) -> bool:
         """Whether the handler is to run: not where an earlier run has completed the job in a transaction of its own.
@@ -105,7 +115,7 @@ class Executor:
         hold.job = row if row.input is not None else row.evolve(input=job.input)
         return True
 
-    async def _handle(self, hold: Hold) -> Outcome | None:
+    async def _handle(self, hold: Hold) -> Outcome | Died | None:
         """Run the handler; what it did, as an outcome. None: give the job back."""
         if hold.stop is not None:
             return self._stopped(hold)
@@ -115,6 +125,11 @@ class Executor:
             if hold.stop is None and self._worker.cut_off:
                 hold.stop = "lost" if hold.in_thread else "shutdown"  # a thread goes on
             return self._stopped(hold) if hold.stop is not None else self._failed(hold, error)
+        except NoProcess as error:
+            await self._put_off(hold, error)
+            return None
+        except ProcessDied as error:
+            return self._stopped(hold) if hold.stop is not None else Died(error=error.error)
         except Exception as error:
             return self._stopped(hold) if hold.stop is not None else self._raised(hold, error)
         except BaseException as error:  # a SystemExit in a handler is its failure, not the end of the worker
@@ -129,6 +144,7 @@ class Executor:
             arguments = task.arguments(job.input or "{}")
         except InputError as error:  # its own arguments; one that the handler raises is as any other error
             return self._unfit(hold, error)
+        hold.input = job.input if task.cpu else None
         hold.job = job.evolve(input=None)  # a held job is saved without its input
         context = Context(hold, self._worker)
         if task.context_parameter is not None:
@@ -146,7 +162,7 @@ class Executor:
         return self._returned(hold, value)
 
     def _output(self, hold: Hold, context: Context) -> AbstractContextManager[None]:
-        if hold.task.capture or _of_schedule(hold.job):
+        if captures(hold):
             return Capture(context.log, self._worker.settings.log_lines)
         return _AS_IT_IS
 
@@ -161,7 +177,7 @@ class Executor:
             result = hold.task.encode_result(value)
         except (OutputError, PayloadTooLarge) as error:
             return self._unfit(hold, error)
-        if result is not None and _of_schedule(hold.job) and (why := unsuccessful(result)) is not None:
+        if result is not None and of_schedule(hold.job) and (why := unsuccessful(result)) is not None:
             return self._unsuccessful(hold, why)
         return Success(result=result)
 
@@ -174,7 +190,12 @@ class Executor:
         """The input or the result is not what the task promises: to run it again would change nothing."""
         return self._failed(hold, error).evolve(retryable=False)
 
-    def _settle(self, hold: Hold, outcome: Outcome | None) -> None:
+    async def _put_off(self, hold: Hold, error: NoProcess) -> None:
+        """The system has no process for us: that is no failure of the job, and other workers may have one."""
+        emit("run.put_off", logging.ERROR, job_id=hold.job.id, task=hold.job.task, error=str(error))
+        await asyncio.sleep(PUT_OFF)
+
+    def _settle(self, hold: Hold, outcome: Outcome | Died | None) -> None:
         if hold.stop == "lost":
             self._lost(hold, hold.reason)
             return
@@ -183,10 +204,15 @@ class Executor:
         def transition(job: Job) -> Job:
             if outcome is None:
                 return states.release(job, now, now, policy, ran=True)
+            if isinstance(outcome, Died):
+                return states.vanish(job, outcome.error, now, policy)
             return states.settle(job, outcome, now, policy, jitter)
 
         def done(answer: Job | Exception | None) -> None:
-            if isinstance(answer, Job):
+            if isinstance(answer, Job) and answer.state is State.RUNNING:  # due at once, for anybody
+                self._worker.pump.nudge()
+                self._worker.desk.drop(hold)
+            elif isinstance(answer, Job):
                 self._worker.settled(answer)
                 self._worker.desk.drop(hold)
             else:
@@ -219,18 +245,24 @@ class Executor:
                 asked = Error(type="Retry", message=storable(error.reason, TEXT_LIMIT))
                 now = self._worker.clock.now()
                 return self._failed(hold, error).evolve(error=asked, retryable=True, retry_in=error.due(now) - now)
+            case Told():
+                self._tell(hold, error)
+                return Failure(error=error.error, retryable=error.retryable, dead_letter=error.dead_letter)
             case _:
                 return self._failed(hold, error)
 
     def _failed(self, hold: Hold, error: BaseException) -> Failure:
-        for tally in self._worker.tallies:
-            tally.raised(hold.job, error)
+        self._tell(hold, error)
         try:
             retryable, dead_letter = hold.task.judge(error, hold.job.attempt)
         except Exception as broken:  # a predicate of the user's: retry, and say so
             emit("predicate.failed", logging.ERROR, exc_info=broken, task=hold.job.task)
             retryable, dead_letter = True, True
         return Failure(error=describe(error), retryable=retryable, dead_letter=dead_letter)
+
+    def _tell(self, hold: Hold, error: BaseException) -> None:
+        for tally in self._worker.tallies:
+            tally.raised(hold.job, error)
 
     def _stopped(self, hold: Hold) -> Outcome | None:
         _forget_cancellation()
@@ -255,7 +287,9 @@ class Executor:
         self._worker.loop.call_later(self._worker.settings.grace_ms / 1000, self._overstayed, hold)
 
     def _ask(self, hold: Hold) -> None:
-        """Cancel a coroutine; a thread sees `ctx.cancelled`."""
+        """Cancel a coroutine, kill a process; a thread sees `ctx.cancelled`."""
+        if hold.task.cpu and self._calls.processes.kill(hold):
+            return
         if hold.started and not hold.handler_done and not hold.in_thread and hold.run is not None:
             hold.run.cancel()
 
@@ -267,20 +301,6 @@ class Executor:
             self._worker.stuck(hold)
         self._ask(hold)
         self._worker.loop.call_later(ASK_AGAIN, self._overstayed, hold)
-
-
-def describe(error: BaseException) -> Error:
-    """An exception as a record: type, message, and the end of its traceback without our own frames."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("mainspring.worker."):
-        frames = frames.tb_next
-    try:
-        text = "".join(traceback.format_exception(type(error), error, frames))[-TRACEBACK_LIMIT:]
-    except Exception:  # an exception of the user's, in which anything may be
-        text = ""
-    name = type(error).__qualname__ if isinstance(error, MainspringError | Steer) else _name(type(error))
-    limit = 2 * TRACEBACK_LIMIT  # what cannot be stored grows as it is shown
-    return Error(type=name, message=storable(error, TEXT_LIMIT), traceback=storable(text, limit))
 
 
 def unsuccessful(result: str) -> str | None:
@@ -297,16 +317,6 @@ def unsuccessful(result: str) -> str | None:
 def _never_ran(job: Job) -> bool:
     """Whether no run of it is known to have come to an end of its own."""
     return all(run.outcome in ("interrupted", "released") for run in job.runs)
-
-
-def _of_schedule(job: Job) -> bool:
-    return job.origin.startswith(ORIGIN)
-
-
-def _name(kind: type[BaseException]) -> str:
-    return (
-        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    )
 
 
 def _forget_cancellation() -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 from mainspring.core.job import Job
+from mainspring.core.schedule import ORIGIN
 from mainspring.stores.base import LogLine
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Hold:
         "flushed_at",
         "handler_done",
         "in_thread",
+        "input",
         "job",
         "lines",
         "parked",
@@ -55,7 +57,9 @@ class Hold:
         self.started = False
         self.handler_done = False
         self.in_thread = False
-        """It waits for a thread, which nobody can interrupt."""
+        """It waits for a thread, which nobody can interrupt, or for a process, which is killed."""
+        self.input: str | None = None
+        """What the process of a cpu handler is given. Others have their arguments by now."""
         self.stop: Stop | None = None
         """Why the run was asked to end, the first reason given."""
         self.reason = ""
@@ -88,6 +92,16 @@ class Hold:
         """Lines that could not be stored come first again, as far as there is room."""
         room = (self.lines.maxlen or 0) - len(self.lines)
         self.lines.extendleft(reversed(lines[-room:] if room > 0 else []))
+
+
+def of_schedule(job: Job) -> bool:
+    """Whether a schedule has asked for it."""
+    return job.origin.startswith(ORIGIN)
+
+
+def captures(hold: Hold) -> bool:
+    """Whether what the handler prints and logs becomes lines of the job's log."""
+    return hold.task.capture or of_schedule(hold.job)
 
 
 class Desk:

@@ -39,6 +39,7 @@ class Pump:
         self._unsure: list[str] = []
         """Tokens of claims whose answer was lost: what carries them is to be given back."""
         self._first = 0
+        self._cpu = frozenset(name for name, task in worker.tasks.items() if task.cpu)
         self._suspect: Hold | None = None
         self.rounds = Rounds()
         self.stopping = False
@@ -97,25 +98,47 @@ class Pump:
     # -- one round -----------------------------------------------------------------------------------------------------
 
     async def _round(self) -> tuple[bool, int | None]:
-        """One claim per queue, in rotation, while slots are free. Answers whether one was full, and when to look
-        again."""
+        """One claim per queue and portion, in rotation, while slots are free. Answers whether one was full, and when
+        to look again."""
         if self._unsure:
             await self._give_back_unsure()
         queues = self._worker.queues
         self._first = (self._first + 1) % len(queues)
         full, dues = False, []
         for queue in queues[self._first :] + queues[: self._first]:
-            limit = min(self._worker.desk.free, BATCH_ROWS)
-            if not limit:
-                return True, None
-            jobs, next_due = await self._claim(queue, limit)
-            full = full or len(jobs) == limit
-            dues.append(next_due)
+            for cpu in self._portions():
+                limit = self._room(cpu)
+                if not limit and not self._worker.desk.free:
+                    return True, None
+                if not limit:
+                    continue  # all processes are busy; the end of one nudges
+                jobs, next_due = await self._claim(queue, limit, cpu)
+                full = full or len(jobs) == limit
+                dues.append(next_due)
         return full, min((due for due in dues if due is not None), default=None)
 
-    async def _claim(self, queue: str, limit: int) -> tuple[list[Job], int | None]:
+    def _portions(self) -> tuple[bool | None, ...]:
+        """cpu handlers have fewer places than the others, so where there are both, they are claimed apart, and first
+        in every other round. None: all tasks at once."""
+        if not self._cpu:
+            return (None,)
+        if len(self._cpu) == len(self._worker.caps):
+            return (True,)
+        return (False, True) if self._first % 2 else (True, False)
+
+    def _room(self, cpu: bool | None) -> int:
+        desk = self._worker.desk
+        room = min(desk.free, BATCH_ROWS)
+        if not cpu:
+            return room
+        running = sum(hold.task.cpu and not hold.handler_done for hold in desk.holds)
+        return max(0, min(room, self._worker.settings.cpu_slots - running))
+
+    async def _claim(self, queue: str, limit: int, cpu: bool | None = None) -> tuple[list[Job], int | None]:
         now, token = self._worker.clock.now(), new_token()
         tasks = self._tasks(now)
+        if cpu is not None:
+            tasks = {name: cap for name, cap in tasks.items() if (name in self._cpu) == cpu}
         until = now + self._worker.settings.lease_ms
         try:
             claim = await self._worker.store.claim(queue, tasks, self._worker.id, token, now, until, limit)
@@ -155,7 +178,7 @@ class Pump:
     def _is_suspect(self, hold: Hold) -> bool:
         """On its last chance: if this run vanishes too, the job is dead."""
         seen = hold.job.interruptions
-        return 0 < seen == hold.task.policy.max_interruptions
+        return 0 < seen == hold.task.policy.max_interruptions and not hold.task.cpu  # that one dies alone anyway
 
     async def _isolate(self, suspects: list[Hold]) -> None:
         """Run a job on its last chance alone in this process: whichever kills its worker then dies alone, and the
