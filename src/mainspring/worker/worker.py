@@ -139,6 +139,7 @@ class Worker:
         except BaseException:
             self._begun = False
             await self._leave_lifespan(0)
+            await self.executor.close()
             raise
         self._started = self.clock.monotonic()
         self.heartbeat = Heartbeat(self)
@@ -154,6 +155,7 @@ class Worker:
         self.client = await self.app.connect()
         self.store = self.client.store
         self.gates = Gates(self.store, self.clock)
+        await self.executor.open()
         await self.lifespan.enter(self.fail)
         await self.client.publish_tasks(list(self.tasks.values()))
         self._shown_at = self.clock.now()
@@ -177,6 +179,7 @@ class Worker:
         error = self._failure if main.cancelled() else main.exception()
         if error is None:
             self.heartbeat.end()  # the event loop ends without a stop
+            self.executor.abandon()
             return
         emit("worker.failed", logging.CRITICAL, exc_info=error, worker=self.id)
         self._begin_to_stop(self.settings.grace_ms if self._failure is None else 0)
@@ -332,7 +335,7 @@ class Worker:
         await asyncio.gather(*(leave(hold) for hold in holds))
 
     async def _close(self) -> None:
-        self.executor.close()
+        await self.executor.close()
         try:
             record = await self.store.read(WORKER, self.id)
             if record is not None:
