@@ -305,7 +305,7 @@ class Mainspring:
         session = transaction_of(within, session)
         if not self.hooks.listeners.wants("job.enqueued"):
             return await self.client.enqueue_many(requests, session)
-        requests = list(requests)
+        requests = list(requests) if isinstance(requests, Iterable) else requests
         handles = await self.client.enqueue_many(requests, session)
         if session is None:
             tell_enqueued(self.hooks.listeners, requests, handles, self.clock.now())

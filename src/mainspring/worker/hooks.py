@@ -1,4 +1,4 @@
-"""What an app has its workers call beside the handlers: middleware, overrides of dependencies, listeners, a lifespan."""
+"""What workers call beside the handlers of an app: middleware, overrides of dependencies, listeners, a lifespan."""
 
 from __future__ import annotations
 
