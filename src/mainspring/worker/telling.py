@@ -1,10 +1,11 @@
-"""What a worker tells the listeners of its app: rows that it has written, as events. Makes none that nobody wants.
+"""What a worker tells the log and the listeners of its app: rows that it has written, as events.
 
-An app tells of what it has enqueued.
+Makes none that nobody wants. An app tells of what it has enqueued.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from mainspring.core.clock import Clock
 from mainspring.core.handle import JobHandle
 from mainspring.core.job import Job, Run, State
 from mainspring.core.request import Request
+from mainspring.events import emit
 from mainspring.worker.listeners import Listeners
 
 OF_STATE: dict[State, EventName] = {
@@ -67,20 +69,24 @@ class Telling:
             if run.claim not in known:
                 self._job(OF_OUTCOME.get(run.outcome, "run.interrupted"), row, run)
 
-    def settled(self, row: Job) -> None:
-        """A run has ended, and is stored."""
-        if not row.runs:
-            return
-        run = row.runs[-1]
-        name = OF_OUTCOME.get(run.outcome)
-        if name is None:
-            return
+    def settled(self, row: Job) -> bool:
+        """A run has ended, and is stored. Answers whether it failed."""
+        run = row.runs[-1] if row.runs else None
+        name = None if run is None else OF_OUTCOME.get(run.outcome)
+        if run is None or name is None:
+            return False
         self._job(name, row, run)
-        if name == "run.failed" and row.state is State.WAITING and row.attempt > 1:
+        if name != "run.failed":
+            return False
+        emit("run.failed", logging.WARNING, job_id=row.id, task=row.task, attempt=run.attempt, error=run.error)
+        if row.state is State.WAITING and row.attempt > 1:
             self._job("run.retrying", row, run)
+        return True
 
     def left(self, row: Job) -> None:
         """A job is no longer this worker's, its handler called or not."""
+        if row.state is State.DEAD:
+            emit("job.dead", logging.ERROR, job_id=row.id, task=row.task, reason=row.reason)
         name = OF_STATE.get(row.state)
         if name is not None:
             self._job(name, row)

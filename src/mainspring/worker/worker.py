@@ -358,18 +358,12 @@ class Worker:
     def settled(self, row: Job) -> None:
         """A run of this worker is over and stored."""
         self.processed += 1
-        self.telling.settled(row)
-        run = row.runs[-1] if row.runs else None
-        if run is not None and run.outcome in ("failed", "timed_out", "dead"):
-            self.failed += 1
-            emit("run.failed", logging.WARNING, job_id=row.id, task=row.task, attempt=run.attempt, error=run.error)
+        self.failed += self.telling.settled(row)
         self.left(row)
 
     def left(self, row: Job) -> None:
         """A job that this worker held has left the running state, its handler called or not."""
         self.telling.left(row)
-        if row.state is State.DEAD:
-            emit("job.dead", logging.ERROR, job_id=row.id, task=row.task, reason=row.reason)
         if row.state is State.WAITING:
             self.pump.nudge()
         self.ticker.ended(row)
