@@ -33,6 +33,7 @@ from mainspring.worker.janitor import Janitor
 from mainspring.worker.lifespan import Lifespan
 from mainspring.worker.pump import Pump
 from mainspring.worker.quiet import Quiet
+from mainspring.worker.record import told_by
 from mainspring.worker.settings import WorkerSettings
 from mainspring.worker.settler import Settler
 from mainspring.worker.telling import Telling
@@ -396,22 +397,8 @@ class Worker:
             # A store that lost its data has lost the tasks too, and others enqueue by their names.
             await Snapshots(store, self.clock, self.tasks).publish(list(self.tasks.values()))
         old = old or Record(kind=WORKER, name=self.id)
-        stats = self.stats()
         asked = None if first else old.value.get("asked")  # by `app.workers.pause`, `resume`
-        value = {
-            "status": {"pause": "paused", "resume": "running"}.get(str(asked), stats.status),
-            "active": stats.active,
-            "processed": stats.processed,
-            "failed": stats.failed,
-            "uptime": stats.uptime,
-            "loop_lag": stats.loop_lag,
-            "queues": self.queues,
-            "tasks": sorted(self.tasks),
-            "schedules": {name: declared.definition for name, declared in self.app.declared.items()},
-            "concurrency": self.settings.concurrency,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-        }
+        value = told_by(self, asked)
         unseen = not first and (old.expires_at or 0) <= self.clock.now()
         await store.write([old.evolve(written_at=now, expires_at=now + SHOWN_FOR, value=value)])
         if unseen:
