@@ -11,9 +11,8 @@ from mainspring.admin.bulk import Progress, Transition, change_all
 from mainspring.admin.connection import App
 from mainspring.admin.history import life_of
 from mainspring.admin.selection import (
-    ENDED,
+    MEANT,
     STATUSES,
-    WAITING,
     JobFilters,
     JobPage,
     chosen,
@@ -147,7 +146,7 @@ class Jobs:
         fails or dies after it began. By id: raises `JobNotFound`, and `IllegalTransition` for a paused job.
         """
         if id is None:
-            return await self._all("jobs.retry", _rerun, ("failed", "dead"), filters, on_progress)
+            return await self._all("jobs.retry", _rerun, filters, on_progress)
         return await self._row("jobs.retry", id, _rerun, filters)
 
     @overload
@@ -175,8 +174,7 @@ class Jobs:
 
         told = "" if reason == "cancelled" else reason
         if id is None:
-            live = (*WAITING, "running", "paused")
-            return await self._all("jobs.cancel", cancelled, live, filters, on_progress, told)
+            return await self._all("jobs.cancel", cancelled, filters, on_progress, told)
         return await self._one("jobs.cancel", id, cancelled, filters, told) is not None
 
     @overload
@@ -191,7 +189,7 @@ class Jobs:
         By filters: only what has ended, unless `status` says otherwise. By id: False: there is none.
         """
         if id is None:
-            return await self._all("jobs.delete", _erased, ENDED, filters, on_progress)
+            return await self._all("jobs.delete", _erased, filters, on_progress)
         try:
             return await self._one("jobs.delete", id, _erased, filters) is not None
         except JobNotFound:
@@ -206,7 +204,7 @@ class Jobs:
     ) -> Job | int:
         """Hold what waits until it is resumed. By id: raises `JobNotFound`, `IllegalTransition` unless it waits."""
         if id is None:
-            return await self._all("jobs.pause", _paused, WAITING, filters, on_progress)
+            return await self._all("jobs.pause", _paused, filters, on_progress)
         return await self._row("jobs.pause", id, _paused, filters)
 
     @overload
@@ -219,7 +217,7 @@ class Jobs:
         """Let what is paused wait again, due when it was. By id: raises `JobNotFound`, `IllegalTransition` unless it
         is paused."""
         if id is None:
-            return await self._all("jobs.resume", _resumed, ("paused",), filters, on_progress)
+            return await self._all("jobs.resume", _resumed, filters, on_progress)
         return await self._row("jobs.resume", id, _resumed, filters)
 
     # -- one and many ----------------------------------------------------------------------------------------------
@@ -228,7 +226,6 @@ class Jobs:
         self,
         action: str,
         transition: Transition,
-        otherwise: tuple[str, ...],
         filters: JobFilters,
         on_progress: Progress | None,
         reason: str = "",
@@ -239,7 +236,7 @@ class Jobs:
                 'statuses say so: status=["failed", "dead"].'
             )
         client = await self._app.connect()
-        selection = await chosen(client, filters, otherwise)
+        selection = await chosen(client, filters, MEANT[action.removeprefix("jobs.")])
         async with self._app.audit.act(action, filters=filters, reason=reason) as act:
             return await change_all(client, selection, transition, act, on_progress)
 

@@ -25,6 +25,14 @@ WAITING = ("scheduled", "pending", "retrying")
 ENDED = ("completed", "failed", "dead", "cancelled")
 STATUSES = (*WAITING, "running", "paused", *ENDED)
 """All that `core.states.status` can say."""
+MEANT: dict[str, tuple[str, ...]] = {
+    "retry": ("failed", "dead"),
+    "cancel": (*WAITING, "running", "paused"),
+    "delete": ENDED,
+    "pause": WAITING,
+    "resume": ("paused",),
+}
+"""The statuses that an act by filters means, where they name none."""
 ROWS_WITH_PAYLOAD = 20
 """Rows that are read at once with payload, of up to half a megabyte each."""
 

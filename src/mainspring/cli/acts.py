@@ -1,10 +1,17 @@
-"""Acts on jobs: on those named, one by one, or on all that filters name."""
+"""Acts: on those named, one by one, or on all that filters name, with a bar that tells how far they are."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mainspring.admin import JobFilters, JobPage
 from mainspring.cli.output import complain, confirm, fail, say
@@ -13,8 +20,10 @@ from mainspring.stores.base import BATCH_ROWS
 
 Act = Callable[[str], Awaitable[object]]
 """Does something to the job of an id; answers False where it came too late."""
-Bulk = Callable[[], Awaitable[int]]
-"""Does it to all that the filters name; answers how many changed."""
+Bulk = Callable[[Callable[[int, int], object]], Awaitable[int]]
+"""Does it to all that the filters name, and tells how far it is; answers how many changed."""
+
+ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the audit trail.")]
 
 
 async def act(ids: Sequence[str], one: Act, done: str) -> None:
@@ -32,13 +41,42 @@ async def act(ids: Sequence[str], one: Act, done: str) -> None:
         raise typer.Exit(1)
 
 
-async def act_on_all(filters: JobFilters, bulk: Bulk, words: tuple[str, str], yes: bool) -> None:
-    """Do it to all jobs that the filters name, once that is confirmed. `words`: what it is called, before and after."""
+async def act_on_all(bulk: Bulk, words: tuple[str, str], question: str, total: int | None, yes: bool) -> None:
+    """Do it to all that the filters name, once that is confirmed. `words`: what it is called, before and after;
+    `total`: how many there are, where that is known."""
+    confirm(question, yes)
     verb, done = words
-    if not filters:
-        fail(f"no job to {verb}. Expected ids, or filters such as --task or --queue.", 2)
-    confirm(f"{verb.capitalize()} all jobs whose {_told(filters)}?", yes)
-    say(f"{await bulk()} {done}")
+    sofar = 0
+
+    with _bar(verb, total) as shown:
+
+        def tell(changed: int, seen: int) -> None:
+            nonlocal sofar
+            sofar = changed
+            shown(seen)
+
+        try:
+            changed = await bulk(tell)
+        except asyncio.CancelledError:
+            complain(f"interrupted: {sofar} {done}. That stays so; the same command goes on with the rest.")
+            raise
+        except MainspringError:
+            if sofar:
+                complain(f"{sofar} {done} before it went wrong. That stays so; the same command goes on with the rest.")
+            raise
+    say(f"{changed} {done}")
+
+
+@contextmanager
+def _bar(verb: str, total: int | None) -> Iterator[Callable[[int], object]]:
+    """A bar on standard error while somebody looks; gives what moves it."""
+    if not sys.stderr.isatty():
+        yield lambda seen: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(verb, total=total)
+        yield lambda seen: progress.update(bar, completed=seen)
 
 
 def refuse_both(ids: Sequence[str] | None, filters: JobFilters) -> None:
@@ -46,9 +84,18 @@ def refuse_both(ids: Sequence[str] | None, filters: JobFilters) -> None:
         fail(f"both ids and filters ({', '.join(filters)}). Expected one of them.", 2)
 
 
-def _told(filters: JobFilters) -> str:
-    values = {name: " or ".join(value) if isinstance(value, list) else value for name, value in filters.items()}
-    return " and ".join(f"{name} is {value}" for name, value in values.items())
+def told(filters: JobFilters) -> str:
+    """What filters say, as the end of a question."""
+    return " and ".join(_told(name, value) for name, value in filters.items())
+
+
+def _told(name: str, value: Any) -> str:
+    words = name.replace("_", " ")
+    if isinstance(value, bool):
+        return f"{words} is {'true' if value else 'false'}"
+    if isinstance(value, datetime):
+        return f"{words.removesuffix(' after').removesuffix(' before')} time is {words.split()[-1]} {value:%F %T %z}"
+    return f"{words} is {' or '.join(value) if isinstance(value, list) else value}"
 
 
 async def read_pages(read: Callable[[int, str | None], Awaitable[JobPage]], limit: int) -> JobPage:

@@ -9,10 +9,10 @@ import typer
 from mainspring.admin import JobFilters
 from mainspring.admin.view import job_view
 from mainspring.app import Mainspring
-from mainspring.cli.acts import act, read_pages
+from mainspring.cli.acts import ReasonOption, act, act_on_all, read_pages
 from mainspring.cli.filters import DEAD, duration_of, with_filters
 from mainspring.cli.jobs import Id, LimitOption
-from mainspring.cli.output import JsonOption, YesOption, confirm, print_json, say
+from mainspring.cli.output import JsonOption, YesOption, print_json
 from mainspring.cli.session import AppOption, run
 from mainspring.cli.show import show_count, show_job, show_jobs
 from mainspring.errors import MainspringError
@@ -24,13 +24,21 @@ commands = typer.Typer(
 
 @commands.command("list")
 @with_filters(*DEAD)
-def list_(filters: JobFilters, limit: LimitOption = 100, as_json: JsonOption = False, app: AppOption = None) -> None:
+def list_(
+    filters: JobFilters,
+    limit: LimitOption = 100,
+    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="The oldest first, not the newest.")] = False,
+    as_json: JsonOption = False,
+    app: AppOption = None,
+) -> None:
     """List dead letters, the newest first."""
     chosen: Any = filters
 
     async def command(found: Mainspring) -> None:
         letters = found.dead_letters
-        page = await read_pages(lambda size, cursor: letters.list(limit=size, cursor=cursor, **chosen), limit)
+        page = await read_pages(
+            lambda size, cursor: letters.list(limit=size, cursor=cursor, oldest_first=oldest_first, **chosen), limit
+        )
         show_jobs(page, found.clock.now(), as_json)
 
     run(app, command)
@@ -65,24 +73,32 @@ def count(filters: JobFilters, as_json: JsonOption = False, app: AppOption = Non
 
 
 @commands.command()
-def retry(ids: Annotated[list[str], typer.Argument(metavar="ID")], app: AppOption = None) -> None:
+def retry(
+    ids: Annotated[list[str], typer.Argument(metavar="ID")], reason: ReasonOption = "", app: AppOption = None
+) -> None:
     """Run dead letters again. They have new attempts, and keep their history."""
 
     async def command(found: Mainspring) -> None:
-        await act(ids, found.dead_letters.retry, "retried")
+        with found.acting(reason=reason):
+            await act(ids, found.dead_letters.retry, "retried")
 
     run(app, command)
 
 
 @commands.command("retry-all")
 @with_filters(*DEAD)
-def retry_all(filters: JobFilters, yes: YesOption = False, app: AppOption = None) -> None:
+def retry_all(filters: JobFilters, reason: ReasonOption = "", yes: YesOption = False, app: AppOption = None) -> None:
     """Run all dead letters again, or all that the filters name."""
     chosen: Any = filters
 
     async def command(found: Mainspring) -> None:
-        confirm(f"Retry dead letters: {await found.dead_letters.count(**chosen)}?", yes)
-        say(f"{await found.dead_letters.retry_all(**chosen)} retried")
+        letters = found.dead_letters
+        total = await letters.count(**chosen)
+        with found.acting(reason=reason):
+            await act_on_all(
+                lambda tell: letters.retry_all(on_progress=tell, **chosen), ("retry", "retried"),
+                f"Retry dead letters: {total:,}?", total, yes,
+            )  # fmt: skip
 
     run(app, command)
 
@@ -94,6 +110,7 @@ def purge(
     older_than: Annotated[
         str | None, typer.Option(metavar="TIME", help='Only those dead for this long: "30d".')
     ] = None,
+    reason: ReasonOption = "",
     yes: YesOption = False,
     app: AppOption = None,
 ) -> None:
@@ -101,9 +118,14 @@ def purge(
     chosen: Any = filters
 
     async def command(found: Mainspring) -> None:
+        letters = found.dead_letters
         least = None if older_than is None else duration_of(older_than, "--older-than")
         aged = "" if older_than is None else f" (those older than {older_than})"
-        confirm(f"Erase dead letters for good: {await found.dead_letters.count(**chosen)}{aged}?", yes)
-        say(f"{await found.dead_letters.purge(least, **chosen)} erased")
+        total = await letters.count(**chosen)
+        with found.acting(reason=reason):
+            await act_on_all(
+                lambda tell: letters.purge(least, on_progress=tell, **chosen), ("erase", "erased"),
+                f"Erase dead letters for good: {total:,}{aged}?", total, yes,
+            )  # fmt: skip
 
     run(app, command)

@@ -16,23 +16,40 @@ from mainspring.core.duration import Duration, milliseconds
 from mainspring.errors import DefinitionError
 
 _STATUSES = "scheduled, pending, retrying, running, paused, completed, failed, dead or cancelled"
-_WHEN = 'a duration ago ("2h") or a time (2030-01-31T12:00)'
+_WHEN = 'a duration ago ("2h"), one to come ("in 2h") or a time (2030-01-31T12:00)'
 
 _Text = str | None
+_Texts = list[str] | None
+
+
+def _time(means: str) -> Any:
+    return Annotated[_Text, typer.Option(metavar="TIME", help=f"Only jobs {means}: {_WHEN}.")]
+
+
 _OPTIONS: dict[str, Any] = {
-    "task": Annotated[_Text, typer.Option("--task", "-t", metavar="NAME", help="Only jobs of this task.")],
-    "queue": Annotated[_Text, typer.Option("--queue", "-q", metavar="NAME", help="Only jobs of this queue.")],
+    "task": Annotated[_Texts, typer.Option("--task", "-t", metavar="NAME", help="Only jobs of these tasks.")],
+    "queue": Annotated[_Texts, typer.Option("--queue", "-q", metavar="NAME", help="Only jobs of these queues.")],
     "status": Annotated[
-        list[str] | None,
+        _Texts,
         typer.Option("--status", "-s", metavar="STATUS", help=f"Only jobs that are {_STATUSES}; several by commas."),
     ],
+    "key": Annotated[_Text, typer.Option("--key", metavar="KEY", help="Only the job that holds this key.")],
     "worker": Annotated[_Text, typer.Option("--worker", metavar="ID", help="Only jobs that it claimed last.")],
     "origin": Annotated[_Text, typer.Option("--origin", metavar="NAME", help="Only jobs that this asked for.")],
     "error": Annotated[_Text, typer.Option("--error", metavar="TEXT", help="Only where the last error holds this.")],
-    "created_after": Annotated[_Text, typer.Option(metavar="TIME", help=f"Only jobs made since: {_WHEN}.")],
-    "created_before": Annotated[_Text, typer.Option(metavar="TIME", help=f"Only jobs made before: {_WHEN}.")],
+    "has_error": Annotated[
+        bool | None, typer.Option("--has-error/--no-error", help="Only jobs with, or without, a last error.")
+    ],
+    "created_after": _time("made since"),
+    "created_before": _time("made before"),
+    "ended_after": _time("that ended since"),
+    "ended_before": _time("that ended before"),
+    "due_after": _time("that wait, and are due then or later"),
+    "due_before": _time("that wait, and are due before"),
 }
-DEAD = ("task", "queue", "worker", "origin", "error")
+_SEVERAL = ("task", "queue", "status")
+_TIMES = tuple(name for name in _OPTIONS if name.endswith(("_after", "_before")))
+DEAD = tuple(name for name in _OPTIONS if name not in ("status", "has_error", "due_after", "due_before"))
 """The filters of dead letters."""
 
 
@@ -69,10 +86,12 @@ def taking(
 def _read(given: dict[str, Any]) -> JobFilters:
     """What the options say. Ends the command where one of them makes no sense."""
     filters: Any = {name: value for name, value in given.items() if value is not None}
-    if "status" in filters:
-        filters["status"] = [part.strip() for text in filters["status"] for part in text.split(",")]
+    for name in _SEVERAL:
+        if name in filters:
+            parts = [part.strip() for text in filters[name] for part in text.split(",")]
+            filters[name] = parts[0] if len(parts) == 1 else parts
     try:
-        for name in ("created_after", "created_before"):
+        for name in _TIMES:
             if name in filters:
                 filters[name] = _moment(filters[name], name.replace("_", "-"))
     except DefinitionError as error:
@@ -83,6 +102,8 @@ def _read(given: dict[str, Any]) -> JobFilters:
 
 def _moment(text: str, what: str) -> datetime:
     try:
+        if text.startswith("in "):
+            return datetime.now(UTC) + timedelta(milliseconds=milliseconds(text.removeprefix("in "), what))
         return datetime.now(UTC) - timedelta(milliseconds=milliseconds(text, what))
     except DefinitionError:
         return instant_of(text, what, _WHEN)

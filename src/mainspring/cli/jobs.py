@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mainspring.admin import JobFilters, Jobs
+from mainspring.admin.selection import MEANT, WAITING
 from mainspring.admin.view import job_view
 from mainspring.app import Mainspring
-from mainspring.cli.acts import Act, Bulk, act, act_on_all, read_pages, refuse_both
+from mainspring.cli.acts import Act, ReasonOption, act, act_on_all, read_pages, refuse_both, told
 from mainspring.cli.filters import with_filters
-from mainspring.cli.output import JsonOption, YesOption, note, print_json, print_rows
+from mainspring.cli.output import JsonOption, YesOption, fail, note, print_json, print_rows
 from mainspring.cli.session import AppOption, run
 from mainspring.cli.show import show_count, show_job, show_jobs, show_logs
 from mainspring.errors import JobNotFound
@@ -86,9 +87,11 @@ def count(
 
 @commands.command()
 @with_filters()
-def retry(filters: JobFilters, ids: Ids = None, yes: YesOption = False, app: AppOption = None) -> None:
+def retry(
+    filters: JobFilters, ids: Ids = None, reason: ReasonOption = "", yes: YesOption = False, app: AppOption = None
+) -> None:
     """Run jobs again. Those named, or all failed and dead ones that the filters name."""
-    _act(app, ids, filters, ("retry", "retried"), yes, lambda jobs: (jobs.retry, lambda: jobs.retry(**filters)))
+    _act(app, ids, filters, ("retry", "retried"), reason, yes)
 
 
 @commands.command()
@@ -101,31 +104,34 @@ def cancel(
     app: AppOption = None,
 ) -> None:
     """Cancel jobs. Those named, or all that have not ended and the filters name. What runs is asked to end."""
-    _act(
-        app, ids, filters, ("cancel", "cancelled"), yes,
-        lambda jobs: (lambda id: jobs.cancel(id, reason), lambda: jobs.cancel(reason=reason, **filters)),
-    )  # fmt: skip
+    _act(app, ids, filters, ("cancel", "cancelled"), "", yes, more={"reason": reason})
 
 
 @commands.command()
 @with_filters()
-def delete(filters: JobFilters, ids: Ids = None, yes: YesOption = False, app: AppOption = None) -> None:
+def delete(
+    filters: JobFilters, ids: Ids = None, reason: ReasonOption = "", yes: YesOption = False, app: AppOption = None
+) -> None:
     """Erase jobs. Those named, or all that have ended and the filters name. What runs is cancelled first."""
-    _act(app, ids, filters, ("delete", "deleted"), yes, lambda jobs: (jobs.delete, lambda: jobs.delete(**filters)))
+    _act(app, ids, filters, ("delete", "deleted"), reason, yes)
 
 
 @commands.command()
 @with_filters()
-def pause(filters: JobFilters, ids: Ids = None, yes: YesOption = False, app: AppOption = None) -> None:
+def pause(
+    filters: JobFilters, ids: Ids = None, reason: ReasonOption = "", yes: YesOption = False, app: AppOption = None
+) -> None:
     """Hold waiting jobs until they are resumed. Those named, or all that the filters name."""
-    _act(app, ids, filters, ("pause", "paused"), yes, lambda jobs: (jobs.pause, lambda: jobs.pause(**filters)))
+    _act(app, ids, filters, ("pause", "paused"), reason, yes)
 
 
 @commands.command()
 @with_filters()
-def resume(filters: JobFilters, ids: Ids = None, yes: YesOption = False, app: AppOption = None) -> None:
+def resume(
+    filters: JobFilters, ids: Ids = None, reason: ReasonOption = "", yes: YesOption = False, app: AppOption = None
+) -> None:
     """Let paused jobs go on. Those named, or all that the filters name."""
-    _act(app, ids, filters, ("resume", "resumed"), yes, lambda jobs: (jobs.resume, lambda: jobs.resume(**filters)))
+    _act(app, ids, filters, ("resume", "resumed"), reason, yes)
 
 
 def _act(
@@ -133,20 +139,43 @@ def _act(
     ids: Sequence[str] | None,
     filters: JobFilters,
     words: tuple[str, str],
+    reason: str,
     yes: bool,
-    ways: Callable[[Jobs], tuple[Act, Bulk]],
+    more: dict[str, str] | None = None,
 ) -> None:
-    """Do it to the jobs named, or to all that the filters name; `ways` gives both from `app.jobs`."""
+    """Do it to the jobs named, or to all that the filters name. `words`: what it is called, before and after."""
     refuse_both(ids, filters)
+    verb, done = words
+    if not ids and not filters:
+        fail(f"no job to {verb}. Expected ids, or filters such as --task or --queue.", 2)
+    extra: Any = more or {}
+    given: Any = filters
 
     async def command(found: Mainspring) -> None:
-        one, bulk = ways(found.jobs)
-        if ids:
-            await act(ids, one, words[1])
-        else:
-            await act_on_all(filters, bulk, words, yes)
+        method: Callable[..., Any] = getattr(found.jobs, verb)
+        one: Act = lambda id: method(id, **extra)  # noqa: E731
+        with found.acting(reason=reason):
+            if ids:
+                await act(ids, one, done)
+                return
+            total = await _cheap_count(found.jobs, verb, filters)
+            number = "all" if total is None else f"{total:,}"
+            await act_on_all(
+                lambda tell: method(on_progress=tell, **given, **extra), words,
+                f"{verb.capitalize()} {number} jobs whose {told(filters)}?", total, yes,
+            )  # fmt: skip
 
     run(app, command)
+
+
+async def _cheap_count(jobs: Jobs, verb: str, filters: JobFilters) -> int | None:
+    """How many jobs are meant, where the store can tell without a look at each of them."""
+    given: Any = {"status": MEANT[verb]} | filters
+    statuses = [given["status"]] if isinstance(given["status"], str) else given["status"]
+    split = set(statuses) & set(WAITING) not in (set(), set(WAITING))
+    if split or not set(given) <= {"task", "queue", "origin", "status"}:
+        return None
+    return await jobs.count(**given)
 
 
 @commands.command()
