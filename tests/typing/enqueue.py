@@ -58,18 +58,18 @@ def right_in_synchronous_code() -> None:
 
 
 async def wrong() -> None:
-    await with_context.enqueue(to=1)  # type: ignore[arg-type]
-    await with_context.enqueue()  # type: ignore[call-arg]
-    await with_context.enqueue(to="a", ctx=None)  # type: ignore[call-arg]
-    await without_context.enqueue("a", 2)  # type: ignore[call-arg]
-    await without_context.options(delay="5m").enqueue(too="a")  # type: ignore[call-arg]
-    without_context.options(dealy="5m")  # type: ignore[call-arg]
-    without_context.options(priority="high")  # type: ignore[arg-type]
-    without_context.job(to=None)  # type: ignore[arg-type]
-    app.sync(plain.enqueue, to=1)  # type: ignore[arg-type]
-    app.task(prioritee=5)  # type: ignore[call-overload]
-    takes_text_handle(await plain.enqueue("a"))  # type: ignore[arg-type]
-    takes_text_task(plain)  # type: ignore[arg-type]
+    await with_context.enqueue(to=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await with_context.enqueue()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await with_context.enqueue(to="a", ctx=None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await without_context.enqueue("a", 2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await without_context.options(delay="5m").enqueue(too="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    without_context.options(dealy="5m")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    without_context.options(priority="high")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    without_context.job(to=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    app.sync(plain.enqueue, to=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    app.task(prioritee=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    takes_text_handle(await plain.enqueue("a"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    takes_text_task(plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def takes_text_handle(handle: JobHandle[str]) -> None: ...
@@ -82,3 +82,16 @@ async def of_several_tasks() -> None:
     handles: list[JobHandle[object]] = await app.enqueue_many([plain.job("a"), without_context.job("a")])
     handles.append(await plain.enqueue("a"))
     assert_type(await app.enqueue_many(plain.job(to) for to in "ab"), list[JobHandle[int]])
+
+
+async def wrong_by_name() -> None:
+    await app.enqueue("plain", 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await app.enqueue("plain", {"to": "a"}, dealy=5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await app.enqueue("plain", to="a")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await app.enqueue(5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await app.enqueue(plain)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await app.enqueue(plain, 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await app.enqueue(plain.job("a"), "a")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await app.enqueue_many([plain])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await app.enqueue_many(plain.job("a"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await app.enqueue_many([plain.job("a")], delay=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -22,11 +22,11 @@ def often(n: int) -> str:
     return "x" * n
 
 
-@app.cron("@daily", overlap="sometimes")  # type: ignore[arg-type]
+@app.cron("@daily", overlap="sometimes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 async def wrong_policy() -> None: ...
 
 
-@app.cron("@daily", no_such_option=1)  # type: ignore[call-arg]
+@app.cron("@daily", no_such_option=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUntypedFunctionDecorator]
 async def wrong_option() -> None: ...
 
 
@@ -39,7 +39,7 @@ async def right() -> None:
 
 
 async def wrong() -> None:
-    await often.enqueue("a")  # type: ignore[arg-type]
-    await app.schedules.create("n", often, every=object())  # type: ignore[arg-type]
-    await app.schedules.update("n", catch_up="two")  # type: ignore[arg-type]
-    app.schedules.preview(cron=5)  # type: ignore[arg-type]
+    await often.enqueue("a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await app.schedules.create("n", often, every=object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await app.schedules.update("n", catch_up="two")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    app.schedules.preview(cron=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
