@@ -18,13 +18,14 @@ from typing import Any, NoReturn
 
 from mainspring.errors import MainspringError
 from mainspring.events import emit
+from mainspring.logs import TEXT, configure_logging
 from mainspring.process.locate import locate_app
 from mainspring.worker.settings import WorkerSettings
 from mainspring.worker.worker import Worker
 
 EXIT_FAILED = 1
 EXIT_ORPHANED = 76
-FORMAT = "%(asctime)s %(levelname)-7s %(process)d %(message)s"
+FORMAT = TEXT
 
 
 class Stopper:
@@ -98,7 +99,7 @@ def _watch_parent(worker: Worker, stopper: Stopper) -> None:
 def main() -> None:
     """`python -m mainspring.process.child APP SETTINGS`: the supervisor's way to start a worker."""
     name, settings = sys.argv[1], json.loads(sys.argv[2])
-    logging.basicConfig(level=settings.pop("log_level", "INFO"), format=FORMAT, stream=sys.stderr)
+    configure_logging(settings.pop("log_level", "INFO"), settings.pop("log_format", "text"))
     _run(name, settings)
 
 
