@@ -1,8 +1,8 @@
 """Log lines that say which run wrote them, as text or as JSON.
 
 A context variable tells the run: it follows the tasks that a handler starts and is carried into its thread. So a line
-that a library writes while a handler runs belongs to the run too. A filter puts the run into the records, so that nothing of
-Python's logging is replaced: `mainspring worker` sets it up by `configure_logging`, any other program as it likes.
+that a library writes while a handler runs belongs to the run too. A filter puts the run into the records, so that nothing of Python's logging is
+replaced: `mainspring worker` sets it up by `configure_logging`, any other program as it likes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class JobFilter(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """Lines for people, with the run at their end: `... 12 EUR charged [send-invoice 0193... attempt=1 queue=default]`."""
+    """Lines for people, with the run at their end: `... charged [send-invoice 0193... attempt=1 queue=default]`."""
 
     def __init__(self, format: str = TEXT) -> None:
         super().__init__(format)
@@ -65,7 +65,7 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name is Python's
         text = super().formatMessage(record)
         run = record.__dict__
-        if not run.get("job_id"):
+        if not run.get("job_id") or "job_id" in run.get("fields", ()):
             return text
         return f"{text} [{run['task']} {run['job_id']} attempt={run['attempt']} queue={run['queue']}]"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mainspring.logs import running
 from mainspring.worker.context import Context
 from mainspring.worker.dependencies import Resolved
 from mainspring.worker.hold import Hold
@@ -34,6 +35,13 @@ class Calls:
 
     async def call(self, hold: Hold, context: Context, arguments: dict[str, Any]) -> Any:
         """What the handler of `hold` makes of its arguments, with all that stands around it."""
+        running.set(context)
+        try:
+            return await self._around(hold, context, arguments)
+        finally:
+            running.set(None)  # this task goes on to settle, together with others
+
+    async def _around(self, hold: Hold, context: Context, arguments: dict[str, Any]) -> Any:
         if not self._hooks.middleware:
             return await self._supplied(hold, context, arguments)
 

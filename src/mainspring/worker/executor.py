@@ -34,7 +34,6 @@ from mainspring.core.outcome import (
 from mainspring.core.ticks import SUPERSEDED
 from mainspring.errors import InputError, MainspringError, OutputError, PayloadTooLarge
 from mainspring.events import emit
-from mainspring.logs import running
 from mainspring.worker.calling import Calls
 from mainspring.worker.completion import Completions
 from mainspring.worker.context import Context
@@ -155,7 +154,6 @@ class Executor:
             hold.timer = self._worker.loop.call_later(timeout / 1000, self.stop, hold, "timeout", late)
         hold.started = True
         self._worker.telling.started(hold.job)
-        running.set(context)  # this task is the run's: nothing is to be put back
         with self._output(hold, context):
             value = await self._calls.call(hold, context, arguments)
         _forget_cancellation()
