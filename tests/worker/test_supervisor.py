@@ -9,8 +9,9 @@ import pytest
 
 from mainspring import Mainspring
 from mainspring.core.records import WORKER, Record
-from mainspring.process import supervisor
-from mainspring.process.supervisor import Supervisor
+from mainspring.process import children
+from mainspring.process.children import back_off
+from mainspring.process.supervisor import Supervisor, bury
 from tests.worker.conftest import wait_until
 
 
@@ -20,8 +21,7 @@ async def test_a_dead_child_is_no_worker_any_longer(app: Mainspring) -> None:
 
     handle = await job.enqueue()
     client = await app.connect()
-    parent = Supervisor(app, "tests:app", 1, {})
-    parent._store = store = client.store
+    store = client.store
     now = client.clock.now()
     for name in ("host:1:dead", "host:2:alive"):
         value = {"queues": ["default"], "tasks": ["job"], "status": "running", "concurrency": 1}
@@ -29,18 +29,18 @@ async def test_a_dead_child_is_no_worker_any_longer(app: Mainspring) -> None:
     await store.claim("default", {"job": None}, "host:1:dead", "t", now, now + 60_000, 1)
     assert (await app.queues.stats("default")).workers == 2
 
-    await parent._bury("host:1:dead")
+    await bury(store, "host:1:dead", client.clock)
 
     assert [record.name for record in await store.scan(WORKER)] == ["host:2:alive"]
     assert (await app.queues.stats("default")).workers == 1
     row = await handle.get()
     assert row is not None
     assert row.due_at <= client.clock.now()
-    await parent._bury("host:1:dead")  # who erased its record itself leaves nothing to bury
+    await bury(store, "host:1:dead", client.clock)  # who erased its record itself leaves nothing to bury
 
 
 async def test_the_pause_before_another_start_is_bounded_however_often_it_died(
-    app: Mainspring, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses: list[float] = []
 
@@ -49,9 +49,8 @@ async def test_the_pause_before_another_start_is_bounded_however_often_it_died(
         pauses.append(seconds)
 
     monkeypatch.setattr(asyncio, "wait_for", record)
-    parent = Supervisor(app, "tests:app", 1, {})
     for deaths in (0, 1, 2, 8, 2_000):
-        await parent._pause(deaths)
+        await back_off(deaths, asyncio.Event())
     assert pauses == [0.1, 0.2, 10.0, 10.0]
 
 
@@ -66,7 +65,7 @@ async def test_a_system_without_another_process_is_asked_again(
         raise BlockingIOError("no more processes")
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
-    monkeypatch.setattr(supervisor, "FIRST_BACK_OFF", 0.001)
+    monkeypatch.setattr(children, "FIRST_BACK_OFF", 0.001)
     parent = Supervisor(app, "tests:app", 2, {})
     running = asyncio.create_task(parent.run())
     await wait_until(lambda: asked >= 6, "more tries")

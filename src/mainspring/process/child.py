@@ -14,12 +14,14 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from mainspring.errors import MainspringError
 from mainspring.events import emit
 from mainspring.logs import TEXT, configure_logging
 from mainspring.process.locate import locate_app
+from mainspring.process.supervisor import bury
 from mainspring.worker.settings import WorkerSettings
 from mainspring.worker.worker import Worker
 
@@ -60,6 +62,35 @@ class Stopper:
                 await self._stop
 
 
+class Parent:
+    """The process that started this one, as long as its end of our standard input is open.
+
+    Watched from the first line on: an import that never ends must not outlive it, either.
+    """
+
+    def __init__(self) -> None:
+        self._stop: Callable[[], float] | None = None
+        threading.Thread(target=self._watch, name="mainspring-parent", daemon=True).start()
+
+    def on_death(self, worker: Worker, stopper: Stopper) -> None:
+        """Stop the worker in good order when the parent is gone; before this, there is nothing to be stopped."""
+
+        def stop() -> float:
+            emit("parent.gone", logging.WARNING, worker=worker.id)
+            worker.call_soon(stopper)
+            return worker.settings.grace_ms / 1000 + 5
+
+        self._stop = stop
+
+    def _watch(self) -> None:
+        while os.read(0, 1024):
+            pass
+        if self._stop is not None:
+            # A loop that does not turn cannot stop gracefully; nobody is left to kill it.
+            threading.Event().wait(self._stop())
+        os._exit(EXIT_ORPHANED)
+
+
 def spare_the_collector() -> None:
     """Keep what start-up made out of the cyclic collector, and let it run rarely: jobs are freed without it.
 
@@ -70,8 +101,9 @@ def spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-async def work(worker: Worker, watch_parent: bool) -> int:
-    """Run `worker` until it is told to stop; answers the exit code."""
+async def work(worker: Worker, parent: Parent | None = None, predecessor: str | None = None) -> int:
+    """Run `worker` until it is told to stop; answers the exit code. `predecessor`: the id of a worker that is dead,
+    whose jobs are due now."""
     loop = asyncio.get_running_loop()
     stopper = Stopper(worker)
     # Before it starts: from its first word in the store on, others may want it to stop.
@@ -80,42 +112,36 @@ async def work(worker: Worker, watch_parent: bool) -> int:
     await worker.start()
     spare_the_collector()
     stopper.started()
-    if watch_parent:
-        threading.Thread(target=_watch_parent, args=(worker, stopper), name="mainspring-parent", daemon=True).start()
+    if parent is not None:
+        parent.on_death(worker, stopper)
+    if predecessor is not None:
+        await bury(worker.store, predecessor, worker.clock)
     await stopper.wait()
     return worker.exit_code
-
-
-def _watch_parent(worker: Worker, stopper: Stopper) -> None:
-    while os.read(0, 1024):
-        pass
-    emit("parent.gone", logging.WARNING, worker=worker.id)
-    worker.call_soon(stopper)
-    # A loop that does not turn cannot stop gracefully; nobody is left to kill it.
-    threading.Event().wait(worker.settings.grace_ms / 1000 + 5)
-    os._exit(EXIT_ORPHANED)
 
 
 def main() -> None:
     """`python -m mainspring.process.child APP SETTINGS`: the supervisor's way to start a worker."""
     name, settings = sys.argv[1], json.loads(sys.argv[2])
+    parent = Parent()
     configure_logging(settings.pop("log_level", "INFO"), settings.pop("log_format", "text"))
-    _run(name, settings)
+    _run(name, settings, parent)
 
 
-def _run(name: str, settings: dict[str, Any]) -> None:
+def _run(name: str, settings: dict[str, Any], parent: Parent) -> None:
+    predecessor = settings.pop("predecessor", None)
     try:
         worker = Worker(locate_app(name), WorkerSettings(**settings, owns_process=True))
     except Exception as error:
         _exit(_explain(error))
-    asyncio.run(_live(worker))
+    asyncio.run(_live(worker, parent, predecessor))
 
 
-async def _live(worker: Worker) -> None:
+async def _live(worker: Worker, parent: Parent, predecessor: str | None) -> None:
     """Work, and end the process from in here: asyncio would wait for handlers that will not end, though their jobs are
     due again in a moment, and for the threads that they have left behind."""
     try:
-        code = await work(worker, watch_parent=True)
+        code = await work(worker, parent, predecessor)
         await worker.app.close()
     except Exception as error:
         code = _explain(error)

@@ -7,42 +7,22 @@ The first SIGTERM or SIGINT stops the children gracefully, the second now; those
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
-import secrets
 import signal
-import socket
-import sys
-from dataclasses import dataclass, field
 from typing import Any
 
 from mainspring.app import Mainspring
 from mainspring.core import states
-from mainspring.core.duration import milliseconds
+from mainspring.core.clock import Clock
 from mainspring.core.job import State
 from mainspring.core.records import WORKER
 from mainspring.errors import StoreError
 from mainspring.events import emit
+from mainspring.process.children import Child, back_off
 from mainspring.stores.base import BATCH_ROWS, Query, Store
 
 HEALTHY_AFTER = 5.0
 """Seconds that a child must live for its death not to count as one of a series."""
-FIRST_BACK_OFF = 0.1
-LONGEST_BACK_OFF = 10.0
-KILL_AFTER = 5.0
-"""Seconds past the grace after which a child that has not ended is killed."""
-
-
-@dataclass
-class Child:
-    """One place for a child process, and who sits in it."""
-
-    number: int
-    id: str = ""
-    process: asyncio.subprocess.Process | None = None
-    early_deaths: int = 0
-    restarts: int = field(default=0)
 
 
 class Supervisor:
@@ -75,14 +55,7 @@ class Supervisor:
         emit("supervisor.signal", number=signal.Signals(number).name, count=self._signals)
         self._stopping.set()
         for child in self._children:
-            self._send(child, signal.SIGTERM if self._signals < 3 else signal.SIGKILL)
-
-    def _send(self, child: Child, number: int) -> None:
-        if child.process is not None and child.process.returncode is None:
-            try:
-                child.process.send_signal(number)
-            except ProcessLookupError:
-                pass
+            child.send(signal.SIGTERM if self._signals < 3 else signal.SIGKILL)
 
     # -- one child -----------------------------------------------------------------------------------------------------
 
@@ -93,78 +66,45 @@ class Supervisor:
             begun = loop.time()
             if not await self._start(child):
                 child.early_deaths += 1
-                await self._pause(child.early_deaths)
+                await back_off(child.early_deaths, self._stopping)
                 continue
-            code = await self._ended(child)
-            await self._bury(child.id)
+            code = await child.ended(self._stopping, self._settings)
+            assert self._store is not None
+            await bury(self._store, child.id, self._app.clock)
             if self._stopping.is_set():
                 # A child that is told to end before it can listen is ended by the signal itself; it held nothing yet.
                 return 0 if code in (0, -signal.SIGTERM) else 1
             child.restarts += 1
             emit("child.died", logging.ERROR, worker=child.id, exit_code=code, restarts=child.restarts)
             child.early_deaths = 0 if loop.time() - begun >= HEALTHY_AFTER else child.early_deaths + 1
-            await self._pause(child.early_deaths)
+            await back_off(child.early_deaths, self._stopping)
         return 0
-
-    async def _pause(self, early_deaths: int) -> None:
-        if early_deaths:
-            # The exponent is bounded: 0.1 * 2 ** 1024, after three hours of deaths, is an OverflowError.
-            delay = min(FIRST_BACK_OFF * 2 ** min(early_deaths - 1, 10), LONGEST_BACK_OFF)
-            try:
-                await asyncio.wait_for(self._stopping.wait(), delay)
-            except TimeoutError:
-                pass
 
     async def _start(self, child: Child) -> bool:
         """False: the system has no process for us now."""
-        child.id = f"{socket.gethostname()}:{os.getpid()}.{child.number}:{secrets.token_hex(3)}"
-        settings = json.dumps(self._settings | {"id": child.id})
-        command = (sys.executable, "-m", "mainspring.process.child", self._name, settings)
+        started = await child.start(self._name, self._settings)
+        if started and self._stopping.is_set():
+            child.send(signal.SIGTERM)
+        return started
+
+
+async def bury(store: Store, worker: str, clock: Clock) -> None:
+    """Make what a dead worker held due now, and count it among the workers no longer.
+
+    Nothing else is written of its jobs, so the interruptions count.
+    """
+    for attempt in range(10):
         try:
-            # Ctrl-C reaches the whole foreground group: the children hear of it from us alone, once.
-            child.process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.PIPE, start_new_session=True
-            )
-        except OSError as error:
-            emit("child.not_started", logging.ERROR, worker=child.id, error=str(error))
-            return False
-        emit("child.started", worker=child.id, pid=child.process.pid)
-        if self._stopping.is_set():
-            self._send(child, signal.SIGTERM)
-        return True
-
-    async def _ended(self, child: Child) -> int:
-        assert child.process is not None
-        ended = asyncio.ensure_future(child.process.wait())
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not ended.done():
-            grace = milliseconds(self._settings.get("grace", 10), "grace") / 1000
-            await asyncio.wait([ended], timeout=grace + KILL_AFTER)
-            if not ended.done():
-                emit("child.killed", logging.ERROR, worker=child.id)
-                self._send(child, signal.SIGKILL)
-        return await ended
-
-    async def _bury(self, worker: str) -> None:
-        """Make what a dead child held due now, and count it among the workers no longer.
-
-        Nothing else is written of its jobs, so the interruptions count.
-        """
-        assert self._store is not None
-        for attempt in range(10):
-            try:
-                lapsed = await lapse_leases(self._store, worker, self._app.clock.now())
-                if (record := await self._store.read(WORKER, worker)) is not None:
-                    await self._store.erase(record)
-            except StoreError as error:
-                emit("lapse.failed", logging.WARNING, worker=worker, error=str(error))
-                await asyncio.sleep(0.1 * (attempt + 1))
-                continue
-            if lapsed:
-                emit("lapsed", logging.WARNING, worker=worker, jobs=lapsed)
-            return
+            lapsed = await lapse_leases(store, worker, clock.now())
+            if (record := await store.read(WORKER, worker)) is not None:
+                await store.erase(record)
+        except StoreError as error:
+            emit("lapse.failed", logging.WARNING, worker=worker, error=str(error))
+            await asyncio.sleep(0.1 * (attempt + 1))
+            continue
+        if lapsed:
+            emit("lapsed", logging.WARNING, worker=worker, jobs=lapsed)
+        return
 
 
 async def lapse_leases(store: Store, worker: str, now: int) -> int:
