@@ -1,8 +1,9 @@
 """Log lines that say which run wrote them, as text or as JSON.
 
 A context variable tells the run: it follows the tasks that a handler starts and is carried into its thread. So a line
-that a library writes while a handler runs belongs to the run too. A filter puts the run into the records, so that nothing of Python's logging is
-replaced: `mainspring worker` sets it up by `configure_logging`, any other program as it likes.
+that a library writes while a handler runs belongs to the run too. A filter puts the run into the records, so that
+nothing of Python's logging is replaced: `mainspring worker` sets it up by `configure_logging`, any other program as it
+likes.
 """
 
 from __future__ import annotations
