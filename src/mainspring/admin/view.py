@@ -1,4 +1,5 @@
-"""Jobs, queues and schedules as JSON values: one shape for command line and web. Times are ISO 8601, UTC."""
+"""Jobs, queues, schedules, workers, locks and acts as JSON values: one shape for command line and
+web. Times are ISO 8601, UTC."""
 
 from __future__ import annotations
 
@@ -9,11 +10,14 @@ from typing import Any
 from mainspring.admin.queue_stats import QueueStats
 from mainspring.admin.schedule_view import Execution, MissedRuns, ScheduleInfo
 from mainspring.admin.upcoming import preview_times
+from mainspring.admin.workers import WorkerInfo
+from mainspring.audit import AuditEntry
 from mainspring.core import states
 from mainspring.core.codec import decode_value
 from mainspring.core.duration import instant
 from mainspring.core.job import Error, Job, Run
 from mainspring.core.trigger import Every, upcoming
+from mainspring.leases import LockInfo
 from mainspring.stores.base import LogLine
 
 
@@ -107,6 +111,18 @@ def upcoming_runs(info: ScheduleInfo, now: int, count: int = 5) -> list[datetime
         return [info.next_run, *(datetime.fromtimestamp(at / 1000, zone) for at in later)]
     timing = {name: getattr(info, name) for name in ("cron", "timezone", "dst_gap", "dst_overlap")}
     return [info.next_run, *preview_times(datetime.fromtimestamp(begin / 1000, zone), count - 1, timing)]
+
+
+def worker_view(worker: WorkerInfo) -> dict[str, Any]:
+    return asdict(worker) | {"last_seen": time_view(worker.last_seen)}
+
+
+def lock_view(lock: LockInfo) -> dict[str, Any]:
+    return asdict(lock) | {"since": time_view(lock.since), "until": time_view(lock.until)}
+
+
+def audit_view(entry: AuditEntry) -> dict[str, Any]:
+    return asdict(entry) | {"at": time_view(entry.at)}
 
 
 def log_view(line: LogLine) -> dict[str, Any]:

@@ -11,7 +11,23 @@ from typing import Annotated
 import typer
 
 from mainspring import __version__
-from mainspring.cli import completion, config, dead, demo, doctor, enqueue, jobs, queues, schedules, watch, worker
+from mainspring.cli import (
+    audit,
+    completion,
+    config,
+    dead,
+    demo,
+    dev,
+    doctor,
+    enqueue,
+    jobs,
+    locks,
+    queues,
+    schedules,
+    watch,
+    worker,
+    workers,
+)
 
 app = typer.Typer(
     name="mainspring",
@@ -41,6 +57,7 @@ def _root(
 
 
 app.command("worker")(worker.worker)
+app.command("dev")(dev.dev)
 app.command("enqueue")(enqueue.enqueue)
 app.command("watch")(watch.watch)
 app.command("doctor")(doctor.doctor)
@@ -51,6 +68,9 @@ app.add_typer(jobs.commands, name="jobs")
 app.add_typer(dead.commands, name="dead")
 app.add_typer(queues.commands, name="queues")
 app.add_typer(schedules.commands, name="schedules")
+app.add_typer(workers.commands, name="workers")
+app.add_typer(locks.commands, name="locks")
+app.command("audit")(audit.audit)
 
 
 def main() -> None:

@@ -93,14 +93,15 @@ def _read(given: dict[str, Any]) -> JobFilters:
     try:
         for name in _TIMES:
             if name in filters:
-                filters[name] = _moment(filters[name], name.replace("_", "-"))
+                filters[name] = moment_of(filters[name], name.replace("_", "-"))
     except DefinitionError as error:
         fail(str(error), 2)
     read: JobFilters = filters
     return read
 
 
-def _moment(text: str, what: str) -> datetime:
+def moment_of(text: str, what: str) -> datetime:
+    """A time as people write one: ago, to come, or as it is. Raises `DefinitionError`."""
     try:
         if text.startswith("in "):
             return datetime.now(UTC) + timedelta(milliseconds=milliseconds(text.removeprefix("in "), what))

@@ -28,7 +28,7 @@ COLOURS = {
     "pending": "cyan", "scheduled": "blue", "retrying": "yellow", "running": "green", "paused": "magenta",
     "completed": "dim", "failed": "red", "dead": "bold red", "cancelled": "dim", "interrupted": "yellow",
     "timed_out": "red", "succeeded": "green", "ok": "green", "note": "cyan", "warning": "yellow", "danger": "bold red",
-    "active": "cyan", "retry-scheduled": "yellow", "retired": "dim",
+    "active": "cyan", "stopping": "yellow", "silent": "bold red", "retry-scheduled": "yellow", "retired": "dim",
 }  # fmt: skip
 
 
