@@ -148,7 +148,7 @@ def test_a_handler_that_is_interrupted_by_a_save_runs_again(shop: Shop) -> None:
             job = await app.ended(id, timeout=20)
             return [run.outcome for run in job.runs]
 
-        assert shop.call(end) == ["released", "completed"]
+        assert shop.call(end) == ["released", "succeeded"]
         assert dev.stop() == 0
     finally:
         dev.process.kill()

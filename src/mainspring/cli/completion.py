@@ -1,6 +1,6 @@
 """Shell completion: `mainspring completion bash`, and what can stand in the place of a name.
 
-Names are read from the app and its store while somebody waits for a Tab: within two seconds, without a word, and
+Names are read from the app and its store while somebody waits for a Tab: within three seconds, without a word, and
 without making a database that is not there. What goes wrong completes nothing.
 """
 
@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import typer
+from typer.models import ParameterInfo
 
 from mainspring.admin.queue_stats import queue_names as queues_stored
 from mainspring.admin.queue_stats import workers
@@ -29,7 +31,7 @@ VARIABLE = "_MAINSPRING_COMPLETE"
 """Set by the scripts: then the command prints what may come next, and ends."""
 PATIENCE = 1.0
 """Seconds for the store."""
-LIMIT = 2
+LIMIT = 3
 """Seconds for everything, an import of the app included; then the process ends, having said nothing."""
 NEWEST = 50
 """So many jobs are offered by their ids."""
@@ -75,15 +77,35 @@ def _script_of_typer(shell: str) -> str:
     return str(get_completion_script(prog_name="mainspring", complete_var=VARIABLE, shell=shell))
 
 
-def prepare() -> None:
+def prepare(app: typer.Typer) -> None:
     """Where a shell asks: be ready to answer it, and give up in time."""
     if VARIABLE not in os.environ:
         return
     from typer.completion import completion_init  # type: ignore[attr-defined]
 
     completion_init()
+    attach(app)
     signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))
     signal.alarm(LIMIT)
+
+
+def attach(app: typer.Typer, group: str = "") -> None:
+    """Let every parameter of all commands complete what its name says."""
+    for command in app.registered_commands:
+        if command.callback is not None:
+            _attach(command.callback, group)
+    for inner in app.registered_groups:
+        if inner.typer_instance is not None:
+            attach(inner.typer_instance, inner.name or "")
+
+
+def _attach(callback: Callable[..., object], group: str) -> None:
+    hints = get_type_hints(callback, include_extras=True)
+    for name, hint in hints.items():
+        for extra in getattr(hint, "__metadata__", ()):
+            if isinstance(extra, ParameterInfo) and extra.autocompletion is None:
+                extra.autocompletion = OF_GROUP.get((group, name)) or OF_NAME.get(name)
+    callback.__annotations__ = hints  # annotations that are text would be read anew, without what was attached
 
 
 def words(*choices: str) -> Complete:
@@ -150,6 +172,7 @@ def _silence() -> Iterator[None]:
             os.dup2(nowhere, number)
         yield
     finally:
+        sys.stdout.flush()
         for number, old in zip((1, 2), kept, strict=True):
             os.dup2(old, number)
             os.close(old)
@@ -182,3 +205,23 @@ schedule_names = _names(lambda app: app.declared, _schedules)
 worker_ids = _names(_nothing, _workers)
 job_ids = _names(_nothing, _jobs)
 statuses = words("scheduled", "pending", "retrying", "running", "paused", "completed", "failed", "dead", "cancelled")
+
+OF_NAME = {
+    "task": task_names,
+    "queue": queue_names,
+    "status": statuses,
+    "worker": worker_ids,
+}
+"""What completes a parameter of this name, in any command."""
+OF_GROUP = {
+    ("", "id"): job_ids,
+    ("jobs", "id"): job_ids,
+    ("jobs", "ids"): job_ids,
+    ("dead", "id"): job_ids,
+    ("dead", "ids"): job_ids,
+    ("workers", "id"): worker_ids,
+    ("workers", "ids"): worker_ids,
+    ("schedules", "name"): schedule_names,
+    ("schedules", "names"): schedule_names,
+}
+"""The same in commands of this group alone."""

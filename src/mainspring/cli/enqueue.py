@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from mainspring.app import Mainspring
-from mainspring.cli.completion import queue_names, task_names
 from mainspring.cli.filters import duration_of, instant_of
 from mainspring.cli.output import JsonOption, fail, interruptible, note, print_json, say
 from mainspring.cli.session import AppOption, run
@@ -22,16 +21,14 @@ _Text = str | None
 
 
 def enqueue(
-    name: Annotated[str, typer.Argument(metavar="TASK", help="Its name.", autocompletion=task_names)],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Its name.")],
     input: Annotated[str, typer.Argument(metavar="INPUT", help="The arguments: a JSON object, or - for stdin.")] = "{}",
     delay: Annotated[_Text, typer.Option(metavar="TIME", help='Not before this long from now: "5m".')] = None,
     at: Annotated[_Text, typer.Option(metavar="TIME", help="Not before 2030-01-31T12:00, local time.")] = None,
     priority: Annotated[
         int | None, typer.Option(metavar="N", help="0 to 100, the highest first. Default: the task's.")
     ] = None,
-    queue: Annotated[
-        _Text, typer.Option(metavar="NAME", help="Default: the task's.", autocompletion=queue_names)
-    ] = None,
+    queue: Annotated[_Text, typer.Option(metavar="NAME", help="Default: the task's.")] = None,
     idempotency_key: Annotated[_Text, typer.Option(metavar="KEY", help="One job while it is kept.")] = None,
     unique_key: Annotated[_Text, typer.Option(metavar="KEY", help="One live job for this key.")] = None,
     wait: Annotated[_Text, typer.Option(metavar="TIME", help="Wait this long for its result, and print it.")] = None,
@@ -59,7 +56,7 @@ def enqueue(
         if delay is not None:
             options["delay"] = duration_of(delay, "--delay")
         patience = None if wait is None else duration_of(wait, "--wait")
-        job = await found.enqueue(name, read_object(input), **options)
+        job = await found.enqueue(task, read_object(input), **options)
         if wait is not None:
             print_json(await job.result(timeout=patience))
         elif as_json:

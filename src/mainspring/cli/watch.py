@@ -15,13 +15,12 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.text import Text
 
 from mainspring.app import Mainspring
-from mainspring.cli.completion import job_ids
 from mainspring.cli.output import COLOURS, JsonOption, When, clean, note, on_terminal, print_json_lines, say
 from mainspring.cli.session import AppOption, run
 from mainspring.core.handle import JobEvent
 from mainspring.core.job import Job, State
 
-Id = Annotated[str, typer.Argument(metavar="JOB", help="Its id.", autocompletion=job_ids)]
+Id = Annotated[str, typer.Argument(metavar="JOB", help="Its id.")]
 
 
 def watch(id: Id, as_json: JsonOption = False, app: AppOption = None) -> None:
