@@ -176,7 +176,8 @@ class Audit:
         check_count(limit, "limit", 1, BATCH_ROWS)
         if action is not None and action not in ACTIONS and action not in _parts():
             raise DefinitionError(
-                f"unknown action: {action!r}. Expected one such as {ACTIONS[0]!r}, or all of a part: {', '.join(_parts())}."
+                f"unknown action: {action!r}. Expected one such as {ACTIONS[0]!r}, or all of a part: "
+                f"{', '.join(_parts())}."
             )
         store, now = await self._connect(), self._clock.now()
         earliest = _moment(since, now)
