@@ -75,5 +75,5 @@ app.command("audit")(audit.audit)
 
 def main() -> None:
     """The entry point `mainspring`."""
-    completion.prepare()
+    completion.prepare(app)
     app(prog_name="mainspring")
