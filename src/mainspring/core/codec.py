@@ -114,6 +114,7 @@ class Body(msgspec.Struct, omit_defaults=True):
     cancelling: str | None = None
     erase: bool = False
     verdict: str | None = None
+    misfit_since: int | None = None
     retry: dict[str, Any] | None = None
     timeout: int | None = None
     retention: int | None = None

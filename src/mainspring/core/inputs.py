@@ -62,6 +62,12 @@ class Inputs:
         fields = self._shape.decode(encode_value(known, self._what))
         return {**fields, **self._extras.decode(encode_value(unknown, self._what))}
 
+    def is_misfit(self, text: str) -> bool:
+        """Whether the arguments have other names than ours: another version of the task made them."""
+        given = decode_value(text).keys()
+        unknown = set() if self._extras is not None else given - self._signature.fields.keys()
+        return bool(unknown or self._signature.fields.keys() - self._signature.defaults.keys() - given)
+
     def key(self, function: KeyFunction, values: Mapping[str, Any], what: str) -> str:
         """The key that a task's function makes of the arguments, defaults included. Raises `InputError`."""
         complete = {**self._signature.defaults, **values}

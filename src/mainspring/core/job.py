@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-SCHEMA = 2
+SCHEMA = 3
 """The number of the body's shape. Add one when a body field is added: older readers then keep what they do not know."""
 
 Rule = Literal["once", "skip", "merge"]
@@ -180,6 +180,8 @@ class Job(Frozen, frozen=True, kw_only=True):
     """A delete was asked for while it was running: erase at settle."""
     verdict: str | None = None
     """What the run counts as if it vanishes now: `timed_out`, or None (an interruption)."""
+    misfit_since: int | None = None
+    """Since when workers put it back, because its input is made for another version of its task; see `core.misfit`."""
     retry: dict[str, Any] | None = None
     """This job's own retry policy (`policy.Retry.to_dict`), over the task's."""
     timeout: int | None = None

@@ -37,6 +37,8 @@ class Snoozed(Frozen, frozen=True, kw_only=True):
 
     until: int
     note: str = ""
+    misfit_since: int | None = None
+    """Put back for a worker whose version of the task its input fits: since when. It has not begun."""
 
 
 class Skipped(Frozen, frozen=True, kw_only=True):

@@ -138,7 +138,7 @@ def _take_in(job: Job, ask: Ask) -> Job:
         input=ask.input, due_at=ask.due_at, scheduled_at=ask.due_at, priority=ask.priority, ask=ask.id,
         asked_at=ask.asked_at, first_asked_at=ask.first_asked_at, fingerprint=ask.fingerprint, order=ask.order,
         start_by=ask.start_by, retry=ask.retry, timeout=ask.timeout, retention=ask.retention, meta=ask.meta,
-        attempts=0, failed_at=None, error=None,
+        attempts=0, failed_at=None, error=None, misfit_since=None,
     )  # fmt: skip
 
 
@@ -232,6 +232,7 @@ def _left(job: Job, **more: object) -> Job:
         start_by=None,
         cancelling=None,
         verdict=None,
+        misfit_since=None,
         erase=False,
         **more,
     )
@@ -299,7 +300,9 @@ def _outcome_of(job: Job, run: Job, outcome: Outcome, now: int, policy: Policy, 
         case Dead():
             return _finish(job, State.DEAD, outcome.reason, now, policy, error=outcome.error or job.error)
         case Snoozed() if run.cancelling is None:
-            return job.evolve(state=W, due_at=outcome.until)
+            begun = outcome.misfit_since is None
+            start_by = None if begun else run.start_by
+            return job.evolve(state=W, due_at=outcome.until, misfit_since=outcome.misfit_since, start_by=start_by)
         case Failure() if run.cancelling is None:
             return _failed(job, outcome, now, policy, random)
         case _:
@@ -414,8 +417,9 @@ def rerun(job: Job, now: int, ask_id: str) -> Job:
         )  # fmt: skip
         return job.evolve(again=ask.evolve(force=True, due_at=now), cancelling=None, erase=False)
     fresh = job.evolve(
-        state=W, due_at=now, scheduled_at=now, attempts=0, failed_at=None, start_by=None, first_asked_at=None
-    )
+        state=W, due_at=now, scheduled_at=now, attempts=0, failed_at=None, start_by=None, first_asked_at=None,
+        misfit_since=None,
+    )  # fmt: skip
     return fresh.evolve(**_NEW_LIFE) if job.state in TERMINAL else fresh
 
 

@@ -153,6 +153,10 @@ class Task(Generic[P, R]):
         """The handler's arguments by keyword, without its context. Raises `InputError`."""
         return self._inputs.decode(input_json)
 
+    def is_misfit(self, input_json: str) -> bool:
+        """Whether the arguments have other names than this version of the task; see `core.misfit`."""
+        return self._inputs.is_misfit(input_json)
+
     def encode_result(self, value: Any) -> str | None:
         """What the handler returned, as JSON text; None for None. Raises `OutputError`, `PayloadTooLarge`."""
         try:

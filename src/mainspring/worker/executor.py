@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mainspring.core import states
 from mainspring.core.codec import decode_value, encode_json
 from mainspring.core.job import Error, Job, State
+from mainspring.core.misfit import put_back
 from mainspring.core.outcome import (
     Cancel,
     Cancelled,
@@ -142,7 +143,7 @@ class Executor:
         try:
             arguments = task.arguments(job.input or "{}")
         except InputError as error:  # its own arguments; one that the handler raises is as any other error
-            return self._unfit(hold, error)
+            return self._misfit(hold, error) or self._unfit(hold, error)
         hold.input = job.input if task.cpu else None
         hold.job = job.evolve(input=None)  # a held job is saved without its input
         context = Context(hold, self._worker)
@@ -183,6 +184,15 @@ class Executor:
         """`retry_on` knows exceptions, and there is none: this failure is tried again as long as attempts are left."""
         said = Error(type="Unsuccessful", message=storable(why, TEXT_LIMIT))
         return self._failed(hold, MainspringError(said.message)).evolve(error=said, retryable=True)
+
+    def _misfit(self, hold: Hold, error: InputError) -> Outcome | None:
+        """Put back what another version of the task can run. None: it is bad input for all."""
+        if not hold.task.is_misfit(hold.job.input or "{}"):
+            return None
+        outcome = put_back(hold.job, storable(error, TEXT_LIMIT), self._worker.clock.now())
+        if outcome is not None:
+            emit("run.misfit", logging.WARNING, job_id=hold.job.id, task=hold.job.task, error=str(error))
+        return outcome
 
     def _unfit(self, hold: Hold, error: Exception) -> Outcome:
         """The input or the result is not what the task promises: to run it again would change nothing."""

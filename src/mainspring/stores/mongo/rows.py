@@ -29,7 +29,7 @@ RUNNING_RANK = 101
 _TEXTS = ("input", "result", "progress")
 _TIMES = (
     "due_at", "created_at", "started_at", "last_started_at", "expires_at", "asked_at", "first_asked_at", "scheduled_at",
-    "start_by", "failed_at", "finished_at",
+    "start_by", "failed_at", "finished_at", "misfit_since",
 )  # fmt: skip
 _RUN_TIMES = ("started_at", "ended_at")
 _ASK_TIMES = ("due_at", "asked_at", "first_asked_at", "start_by")
