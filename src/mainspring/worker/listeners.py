@@ -60,11 +60,11 @@ class Listeners:
         for function in self._functions.get(event.name, ()):
             self._here().put(function, event)
 
-    async def close_here(self, seconds: float = LAST_WORDS) -> None:
-        """Let the listeners of this event loop hear what was told, for so long; then end those that hang."""
+    async def close_here(self) -> None:
+        """Let the listeners of this event loop hear what was told, for `LAST_WORDS`; then end those that hang."""
         lines = self._lines.pop(asyncio.get_running_loop(), None)
         if lines is not None:
-            await lines.close(seconds)
+            await lines.close(LAST_WORDS)
 
     def _here(self) -> Lines:
         loop = asyncio.get_running_loop()
