@@ -31,6 +31,7 @@ html_theme = "furo"
 html_title = f"Mainspring {release}"
 html_copy_source = False
 html_show_sphinx = False
+html_use_index = False
 html_baseurl = ""
 templates_path: list[str] = []
 

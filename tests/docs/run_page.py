@@ -2,7 +2,7 @@
 
 The blocks of a page are one program, with `await` at its top level; one that has an entry of its own
 (`if __name__ == "__main__"`, `asyncio.run`) is a program of its own. Line numbers are those of the page.
-A block that is a file is written to it; those with tests are run by pytest at the end.
+A block that is a file is written to it. One that is a program is run as well; those with tests are, by pytest, at the end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(page: Path) -> None:
     shared = [block for block in runnable if block.file or not _is_program(block)]
     asyncio.run(_run(page, shared))
     for block in runnable:
-        if not block.file and _is_program(block):
+        if "__main__" in block.code if block.file else _is_program(block):
             exec(_compiled(page, block, flags=0), vars(_module("__main__")))
     tests = [block.file for block in runnable if Path(block.file).name.startswith("test_")]
     if tests:
