@@ -9,28 +9,48 @@ from typing import Annotated, Any
 import typer
 
 from mainspring.app import Mainspring
-from mainspring.cli.filters import duration_of, instant_of
+from mainspring.cli.filters import duration_of, instant_of, taking
 from mainspring.cli.output import JsonOption, fail, interruptible, note, print_json, say
 from mainspring.cli.session import AppOption, run
 from mainspring.cli.watch import follow
 from mainspring.core.job import State
 from mainspring.core.request import CallOptions
-from mainspring.errors import InputError
+from mainspring.errors import DefinitionError, InputError
 
 _Text = str | None
 
 
+_OPTIONS: dict[str, Any] = {
+    "delay": Annotated[_Text, typer.Option(metavar="TIME", help='Not before this long from now: "5m".')],
+    "at": Annotated[_Text, typer.Option(metavar="TIME", help="Not before 2030-01-31T12:00, local time.")],
+    "priority": Annotated[
+        int | None, typer.Option(metavar="N", help="0 to 100, the highest first. Default: the task's.")
+    ],
+    "queue": Annotated[_Text, typer.Option(metavar="NAME", help="Default: the task's.")],
+    "idempotency_key": Annotated[_Text, typer.Option(metavar="KEY", help="One job while it is kept.")],
+    "unique_key": Annotated[_Text, typer.Option(metavar="KEY", help="One live job for this key.")],
+}
+
+
+def _call_options(given: dict[str, Any]) -> CallOptions:
+    """What is given, as the library takes it. Ends the command where it makes no sense."""
+    options: Any = {name: value for name, value in given.items() if value is not None}
+    try:
+        if "at" in options:
+            options["at"] = instant_of(options["at"], "--at")
+        if "delay" in options:
+            options["delay"] = duration_of(options["delay"], "--delay")
+    except DefinitionError as error:
+        fail(str(error), 2)
+    read: CallOptions = options
+    return read
+
+
+@taking(_OPTIONS, _call_options)
 def enqueue(
+    options: CallOptions,
     task: Annotated[str, typer.Argument(metavar="TASK", help="Its name.")],
     input: Annotated[str, typer.Argument(metavar="INPUT", help="The arguments: a JSON object, or - for stdin.")] = "{}",
-    delay: Annotated[_Text, typer.Option(metavar="TIME", help='Not before this long from now: "5m".')] = None,
-    at: Annotated[_Text, typer.Option(metavar="TIME", help="Not before 2030-01-31T12:00, local time.")] = None,
-    priority: Annotated[
-        int | None, typer.Option(metavar="N", help="0 to 100, the highest first. Default: the task's.")
-    ] = None,
-    queue: Annotated[_Text, typer.Option(metavar="NAME", help="Default: the task's.")] = None,
-    idempotency_key: Annotated[_Text, typer.Option(metavar="KEY", help="One job while it is kept.")] = None,
-    unique_key: Annotated[_Text, typer.Option(metavar="KEY", help="One live job for this key.")] = None,
     wait: Annotated[_Text, typer.Option(metavar="TIME", help="Wait this long for its result, and print it.")] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Watch the job until it has ended, as mainspring watch.")
@@ -44,17 +64,8 @@ def enqueue(
     """
     if watch and wait is not None:
         fail("both --wait and --watch. Expected one of them.", 2)
-    given: dict[str, Any] = {
-        "priority": priority, "queue": queue,
-        "idempotency_key": idempotency_key, "unique_key": unique_key,
-    }  # fmt: skip
 
     async def command(found: Mainspring) -> State | None:
-        options: CallOptions = {key: value for key, value in given.items() if value is not None}  # type: ignore[assignment]
-        if at is not None:
-            options["at"] = instant_of(at, "--at")
-        if delay is not None:
-            options["delay"] = duration_of(delay, "--delay")
         patience = None if wait is None else duration_of(wait, "--wait")
         job = await found.enqueue(task, read_object(input), **options)
         if wait is not None:
