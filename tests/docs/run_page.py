@@ -2,7 +2,7 @@
 
 The blocks of a page are one program, with `await` at its top level; one that has an entry of its own
 (`if __name__ == "__main__"`, `asyncio.run`) is a program of its own. Line numbers are those of the page.
-A block that is a file is written to it. One that is a program is run as well; those with tests are, by pytest, at the end.
+A block that is a file is written to it. One that is a program is run as well, those with tests are by pytest.
 """
 
 from __future__ import annotations
