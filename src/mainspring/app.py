@@ -21,7 +21,7 @@ from mainspring.core.options import TaskOptions
 from mainspring.core.request import CallOptions, Request, transaction_of, unknown_option
 from mainspring.core.schedule_options import ScheduleOptions
 from mainspring.core.task import Task
-from mainspring.errors import DefinitionError
+from mainspring.errors import DefinitionError, MainspringError
 from mainspring.leases import Locks
 from mainspring.registry import ByCode, Define, OnClock
 from mainspring.stores import open_store
@@ -89,6 +89,7 @@ class Mainspring:
         self.hooks: Hooks = Hooks(lifespan)
         """What workers call beside the handlers."""
         self._declared: dict[str, Declared] = {}
+        self._away = False
         self._stand_on(open_store(store, now) if isinstance(store, str) else store, clock)
         self.task: Define = Define(self._tasks, self, TaskOptions())
         self.sync: Sync = Sync(self)
@@ -110,7 +111,10 @@ class Mainspring:
     @contextmanager
     def _elsewhere(self, store: Store, clock: TimeSource | None, client: Make = Client) -> Iterator[None]:
         """Use another store and clock, in the whole process, and then the own ones again: `mainspring.testing`."""
+        if self._away:
+            raise MainspringError("this app is in a test kit already. Use that one, or end it first.")
         before = dict(vars(self))
+        self._away = True
         self._stand_on(store, clock, client)
         own = {name: value for name, value in before.items() if vars(self)[name] is not value}
         try:
@@ -120,7 +124,7 @@ class Mainspring:
 
     @property
     def tasks(self) -> Mapping[str, Task[Any, Any]]:
-        """The tasks that are defined, by name."""
+        """The tasks that are defined, by name; one with aliases under each of its names."""
         return self._tasks
 
     def discover(self, target: str | Path) -> list[str]:

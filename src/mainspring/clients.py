@@ -62,6 +62,11 @@ class Clients:
         if client is not None:
             await client.close()
 
+    @property
+    def loops(self) -> list[asyncio.AbstractEventLoop]:
+        """The event loops that have a client."""
+        return list(self._clients)
+
     def wake_all(self) -> None:
         """Let every worker look at its queues, whatever loop it lives in. For tests: the time has moved."""
         for loop, client in list(self._clients.items()):

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mainspring.core.duration import Duration, humanize, milliseconds
-from mainspring.core.job import Job, State
+from mainspring.core.job import Job
 from mainspring.core.outcome import Steer
 from mainspring.errors import MainspringError, NotDrained
 
@@ -50,45 +50,54 @@ class Drained:
     def runs(self) -> int:
         return self.completed + self.retrying + self.failed + self.dead + self.cancelled + self.snoozed
 
-    def __add__(self, other: Drained) -> Drained:
-        names = [one.name for one in fields(self) if one.name != "errors"]
-        sums = {name: getattr(self, name) + getattr(other, name) for name in names}
-        return Drained(**sums, errors=self.errors + other.errors)
-
 
 class Tally:
     """Counts what leaves the hands of a worker, as long as it is one of its `tallies`."""
 
     def __init__(self, limit: int | None = None) -> None:
-        self._limit = limit
+        self.limit = limit
         self._became: Counter[str] = Counter()
         self.tasks: Counter[str] = Counter()
         self.ended: set[str] = set()
         """The ids of the jobs of which a run has ended."""
-        self.errors: dict[str, list[BaseException]] = {}
-        """What handlers raised, by job."""
+        self.errors: list[tuple[str, BaseException]] = []
+        """What handlers raised, in order, each with the id of its job."""
         self.over = asyncio.Event()
         """More than `limit` runs."""
+
+    @property
+    def runs(self) -> int:
+        return self._became.total()
 
     def left(self, row: Job) -> None:
         """A job has left the running state."""
         last = row.runs[-1].outcome if row.runs else ""
-        became = BECAME.get(last) if row.state is State.WAITING else row.state.value
+        became = row.state.value if row.state.terminal else BECAME.get(last)
         self.ended.add(row.id)
         if became is None:
             return  # it was given back
         self._became[became] += 1
         self.tasks[row.task] += 1
-        if self._limit is not None and self._became.total() > self._limit:
+        if self.limit is not None and self.runs > self.limit:
             self.over.set()
 
     def raised(self, job: Job, error: BaseException) -> None:
         """A handler has failed. What steers a job is no error."""
         if not isinstance(error, Steer):
-            self.errors.setdefault(job.id, []).append(error)
+            self.errors.append((job.id, error))
+
+    def check(self) -> None:
+        """Raises `NotDrained` where there were more runs than `limit`."""
+        if self.limit is None or self.runs <= self.limit:
+            return
+        counts = ", ".join(f"{task} {count:,} times" for task, count in self.tasks.most_common(SHOWN))
+        raise NotDrained(
+            f"not drained after {self.limit:,} runs: {counts}. Expected an end: does a job enqueue itself, or is it "
+            "snoozed or retried at once, for ever? If there are so many jobs, say so: limit=..."
+        )
 
     def drained(self) -> Drained:
-        return Drained(**self._became, errors=tuple(error for errors in self.errors.values() for error in errors))
+        return Drained(**self._became, errors=tuple(error for _, error in self.errors))
 
 
 async def drain(
@@ -104,8 +113,7 @@ async def drain(
         raise NotDrained(_unended(worker, timeout)) from None
     finally:
         worker.tallies.discard(tally)
-    if tally.over.is_set():
-        raise NotDrained(_endless(tally, limit))
+    tally.check()
     drained = tally.drained()
     if raise_errors:
         raise_first(drained.errors)
@@ -141,16 +149,8 @@ def _unended(worker: Worker, timeout: Duration) -> str:
     what = f"still running: {running}" if holds else "no handler runs, but the store did not say that nothing is due"
     waited = humanize(milliseconds(timeout, "timeout"))
     return (
-        f"the worker has not drained within {waited}: {what}. Expected every handler to come"
-        " to its end: let what it waits for happen first, or give more time: timeout=..."
-    )
-
-
-def _endless(tally: Tally, limit: int) -> str:
-    counts = ", ".join(f"{task} {count:,} times" for task, count in tally.tasks.most_common(SHOWN))
-    return (
-        f"the worker has not drained after {limit:,} runs: {counts}. Expected an end: does a job enqueue itself, or "
-        "is it snoozed or retried at once, for ever? If there are so many jobs, say so: limit=..."
+        f"not drained within {waited}: {what}. Expected every handler to come "
+        "to its end: let what it waits for happen first, or give more time: timeout=..."
     )
 
 
