@@ -106,6 +106,7 @@ class Processes:
             job=hold.job.evolve(result=None, runs=(), again=None),
             input=hold.input or "{}",
             worker=self._worker.id,
+            now=self._worker.clock.now(),
             capture=captures(hold),
             log_lines=self._worker.settings.log_lines,
         )

@@ -50,6 +50,8 @@ class Order(Message, frozen=True, tag="order"):
     job: Job
     input: str
     worker: str
+    now: int = 0
+    """ms on the worker's clock; the handler's goes on from there."""
     capture: bool = False
     log_lines: int = 1_000
 
