@@ -37,14 +37,13 @@ class Calls:
         """What the handler of `hold` makes of its arguments, with all that stands around it."""
         running.set(context)
         try:
-            return await self._around(hold, context, arguments)
+            if self._hooks.middleware:
+                return await self._around(hold, context, arguments)
+            return await self._supplied(hold, context, arguments)
         finally:
             running.set(None)  # this task goes on to settle, together with others
 
     async def _around(self, hold: Hold, context: Context, arguments: dict[str, Any]) -> Any:
-        if not self._hooks.middleware:
-            return await self._supplied(hold, context, arguments)
-
         async def handler(_: Context) -> Any:
             return await self._supplied(hold, context, arguments)
 

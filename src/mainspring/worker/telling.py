@@ -57,7 +57,8 @@ class Telling:
 
     def started(self, job: Job) -> None:
         """A handler is called now."""
-        self._job("run.started", job.evolve(error=None))
+        if self._listeners.wants("run.started"):
+            self._job("run.started", job.evolve(error=None))
 
     def lost(self, job: Job, why: object) -> None:
         self._job("run.lost", job, reason=str(why))
