@@ -302,10 +302,11 @@ class Client:
         known = self.tasks.get(task)
         return known.policy if known is not None else await self.snapshots.policy(task)
 
-    async def publish_tasks(self, tasks: Sequence[Task[Any, Any]]) -> None:
-        """Tell the store what these tasks are, so that others can enqueue them by name. Writes what has changed."""
+    async def publish_tasks(self, tasks: Sequence[Task[Any, Any]]) -> set[str]:
+        """Tell the store what these tasks are, so that others can enqueue them by name. Writes what has changed.
+        Answers the queues that they were in before."""
         await self._ready()
-        await self.snapshots.publish(tasks)
+        return await self.snapshots.publish(tasks)
 
     def wake_queues(self) -> None:
         """Let the workers in this loop look at their queues; see `Clients.wake_all`."""

@@ -62,14 +62,20 @@ class Define:
                 "@app.every above it; a second task of one function is made of the function."
             )
         task: Task[Any, Any] = Task(function, self._caller, known)
-        other = self._tasks.get(task.name)
+        names = (task.name, *task.aliases)
+        for name in names:
+            self._check_free(name)
+        self._tasks.update(dict.fromkeys(names, task))
+        return task
+
+    def _check_free(self, name: str) -> None:
+        other = self._tasks.get(name)
         if other is not None:
             where = f"{other.__module__}.{other.__name__}"
+            also = "" if other.name == name else f", an alias of {other.name!r}"
             raise DefinitionError(
-                f"a task named {task.name!r} exists already ({where}). Expected one name per task: give name=..."
+                f"a task named {name!r} exists already ({where}{also}). Expected one name per task: give name=..."
             )
-        self._tasks[task.name] = task
-        return task
 
 
 class OnClock:

@@ -21,6 +21,8 @@ from mainspring.stores.base import BATCH_ROWS, Store
 FRESH = 30_000
 """ms for which a snapshot is believed."""
 ROUNDS = 10
+FORMER = 3
+"""Queues of before that are remembered of a task. Each costs a worker one more claim in a round."""
 
 
 class Snapshots:
@@ -65,11 +67,14 @@ class Snapshots:
         snapshot = await self.read(name) or {}
         return Policy(retention=snapshot.get("retention", DAY))
 
-    async def publish(self, tasks: Sequence[Task[Any, Any]]) -> None:
-        """Write the snapshots that differ from what is stored."""
-        wanted = {task.name: task.snapshot() for task in tasks}
+    async def publish(self, tasks: Sequence[Task[Any, Any]]) -> set[str]:
+        """Write the snapshots that differ from what is stored. Answers the queues that these tasks, under all of their
+        names, were in before: old code may go on to enqueue there, and delayed jobs may lie there for long."""
+        own = {task.name: task for task in tasks}
+        names = dict.fromkeys(name for task in tasks for name in (task.name, *task.aliases))
         for _ in range(ROUNDS):
-            stored = {name: record for name in wanted if (record := await self._store.read(TASK, name)) is not None}
+            stored = {name: record for name in names if (record := await self._store.read(TASK, name)) is not None}
+            wanted = {name: _remembering(task.snapshot(), stored.get(name)) for name, task in own.items()}
             now = self._clock.now()
             changed = [
                 stored.get(name, Record(kind=TASK, name=name)).evolve(written_at=now, value=value)
@@ -77,9 +82,10 @@ class Snapshots:
                 if name not in stored or stored[name].value != value
             ]
             if not changed:
-                return
+                break
             for first in range(0, len(changed), BATCH_ROWS):
                 await self._store.write(changed[first : first + BATCH_ROWS])
+        return {queue for record in stored.values() for queue in _queues(record)}
 
     async def read(self, name: str) -> dict[str, Any] | None:
         """What workers told of a task; None where nobody has. Believed for half a minute."""
@@ -96,6 +102,17 @@ class Snapshots:
     async def names(self) -> list[str]:
         """All tasks, known here or told of by a worker."""
         return sorted({*self._tasks, *(record.name for record in await self._store.scan(TASK))})
+
+
+def _queues(record: Record) -> list[str]:
+    """The queue of a stored snapshot, and those before it, the newest first."""
+    return [queue for queue in (record.value.get("queue"), *record.value.get("former", ())) if queue is not None]
+
+
+def _remembering(snapshot: dict[str, Any], stored: Record | None) -> dict[str, Any]:
+    """The snapshot with the queues that its task was in before."""
+    former = [] if stored is None else [queue for queue in _queues(stored) if queue != snapshot["queue"]]
+    return {**snapshot, "former": former[:FORMER]} if former else snapshot
 
 
 def _check_input(name: str, input: Mapping[str, Any], snapshot: dict[str, Any]) -> str:

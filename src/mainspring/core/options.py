@@ -5,7 +5,7 @@ No function of the user's is called here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
@@ -24,6 +24,7 @@ class TaskOptions(TypedDict, total=False):
     """What `@app.task(...)` takes.
 
     name             default: the function's, with hyphens for underscores.
+    aliases          other names whose jobs it runs, too: those that it had before. What is enqueued has its name.
     queue            default "default".     priority: 0-100, higher first, default 50.
     timeout          of one run. Default: none.
     max_concurrency  the most runs at once, over all workers. Default: no cap.
@@ -44,6 +45,7 @@ class TaskOptions(TypedDict, total=False):
     """
 
     name: str
+    aliases: Sequence[str]
     queue: str
     priority: int
     timeout: Duration | None
@@ -78,6 +80,7 @@ _ELSEWHERE = {
     "within": "belongs to a call: task.options(within=...)",
     "session": "belongs to a call: task.options(session=...)",
     "runs_kept": "is history",
+    "alias": "is aliases, a list of names",
     "concurrency": "is max_concurrency (of the task) or a setting of the worker",
     "max_retries": "is retries",
     "process": "is cpu=True",
@@ -89,6 +92,7 @@ class Settings:
     """The options of one task, checked. Durations in ms."""
 
     name: str
+    aliases: tuple[str, ...]
     queue: str
     priority: int
     timeout: int | None
@@ -126,6 +130,7 @@ def _settings(given: Mapping[str, Any], name: str, description: str) -> Settings
         raise DefinitionError(f"bad timeout: {given['timeout']!r}. Expected more than 0.")
     return Settings(
         name=name,
+        aliases=_aliases(given.get("aliases", ()), name),
         queue=check_name(given.get("queue", "default"), "queue"),
         priority=check_priority(given.get("priority", 50)),
         timeout=timeout,
@@ -155,6 +160,15 @@ def _policy(given: Mapping[str, Any]) -> Policy:
 
 def _duration(given: Mapping[str, Any], name: str, default: int | None = None) -> int | None:
     return milliseconds(given[name], name) if name in given else default
+
+
+def _aliases(value: Any, name: str) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise DefinitionError(f"bad aliases: {value!r}. Expected a list of names that the task had before.")
+    names = tuple(check_name(alias, "task") for alias in value)
+    if len({name, *names}) <= len(names):
+        raise DefinitionError(f"bad aliases: {value!r}. Expected each name once, and none that is {name!r}.")
+    return names
 
 
 def _flag(value: Any, what: str) -> bool:

@@ -53,6 +53,7 @@ class Task(Generic[P, R]):
         self.handler: Callable[..., Any] = by_keyword(function, signature)
         """The function, to be called with keywords."""
         self.name: str = settings.name
+        self.aliases: tuple[str, ...] = settings.aliases
         self.queue: str = settings.queue
         self.priority: int = settings.priority
         self.timeout: int | None = settings.timeout

@@ -55,7 +55,7 @@ def _tasks_of(setup: Setup) -> Mapping[str, Task[Any, Any]]:
     if setup.main is not None:
         modules.append(sys.modules[MAIN])
     found = [value for module in modules for value in vars(module).values() if isinstance(value, Task)]
-    return {task.name: task for task in found}
+    return {name: task for task in found for name in (task.name, *task.aliases)}
 
 
 def _where(setup: Setup) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import DefinitionError, UnknownTask
@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from mainspring.worker.settings import WorkerSettings
 
 
-def served_queues(settings: WorkerSettings, tasks: Mapping[str, Task[Any, Any]]) -> list[str]:
-    return list(settings.queues or sorted({task.queue for task in tasks.values()})) or ["default"]
+def served_queues(
+    settings: WorkerSettings, tasks: Mapping[str, Task[Any, Any]], former: Collection[str] = ()
+) -> list[str]:
+    """`former`: the queues that these tasks were in before, where jobs of theirs may lie."""
+    return list(settings.queues or sorted({*(task.queue for task in tasks.values()), *former})) or ["default"]
 
 
 def chosen_tasks(tasks: Mapping[str, Task[Any, Any]], settings: WorkerSettings) -> dict[str, Task[Any, Any]]:
@@ -24,7 +27,8 @@ def chosen_tasks(tasks: Mapping[str, Task[Any, Any]], settings: WorkerSettings) 
         for name in settings.tasks:
             if name not in tasks:
                 raise UnknownTask(name, list(tasks))
-        chosen = {name: tasks[name] for name in settings.tasks}
+        names = [one for name in settings.tasks for one in (name, tasks[name].name, *tasks[name].aliases)]
+        chosen = {name: tasks[name] for name in names}
     if not chosen:
         raise DefinitionError("a worker without tasks. Expected at least one: import the modules that define them.")
     return chosen

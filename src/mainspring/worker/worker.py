@@ -158,7 +158,8 @@ class Worker:
         self.gates = Gates(self.store, self.clock)
         await self.executor.open()
         await self.lifespan.enter(self.fail)
-        await self.client.publish_tasks(list(self.tasks.values()))
+        former = await self.client.publish_tasks(list(self.tasks.values()))
+        self.queues = served_queues(self.settings, self.tasks, former)
         self._shown_at = self.clock.now()
         # First it says which schedules it declares, so that nobody retires them.
         await self.show(self.store, self._shown_at, first=True)
