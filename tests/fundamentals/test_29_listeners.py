@@ -10,7 +10,7 @@ alarms: list[str] = []
 
 @app.on("job.dead")
 async def call_for_help(event: AppEvent) -> None:
-    alarms.append(f"{event.task} after {event.attempt} attempt: {event.error}")
+    alarms.append(f"{event.task}: {event.reason}, {event.error}")
 
 
 @app.task(retries=0)
@@ -23,4 +23,4 @@ async def test_a_dead_letter_rings_the_bell() -> None:
         job = await backup.enqueue("sda")
         with pytest.raises(JobFailed):
             await job.result(timeout=10)
-    assert alarms == ["backup after 1 attempt: OSError: sda is full"]
+    assert alarms == ["backup: exhausted, OSError: sda is full"]
