@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -169,6 +170,8 @@ async def test_eight_workers_and_a_cap_of_three(url: str) -> None:
     assert sorted(runs) == list(range(150))
 
 
+# A driver that is cancelled while it connects leaves a socket to the collector (CPython 3.11, create_connection).
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning")
 async def test_a_claimer_that_is_cut_off_leaves_the_lane_to_the_others(server: MongoServer, url: str) -> None:
     """Cancelled in the middle of its taking, many times over."""
     loop = asyncio.get_running_loop()
@@ -189,3 +192,4 @@ async def test_a_claimer_that_is_cut_off_leaves_the_lane_to_the_others(server: M
             cut = [job for job in running if "cut-" in job.token]
         assert len(cut) <= CAP
         assert len({job.id for job in held + cut}) == 30
+    gc.collect()  # here, where it is expected
