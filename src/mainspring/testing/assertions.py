@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mainspring.core import states
+from mainspring.admin.view import job_view
 from mainspring.core.codec import decode_value
 from mainspring.core.duration import humanize
 from mainspring.core.job import Job, State
@@ -108,7 +108,7 @@ class Jobs:
             id=row.id,
             task=row.task,
             queue=row.queue,
-            status=states.status(row, now),
+            status=job_view(row, now)["status"],
             priority=row.priority,
             input=self._input(row),
             due=datetime.fromtimestamp((row.due_at if waits else row.scheduled_at) / 1000, UTC),
