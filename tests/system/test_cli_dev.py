@@ -219,6 +219,7 @@ def test_one_ctrl_c_on_a_terminal_ends_it(shop: Shop) -> None:
         os.write(ours, b"\x03")
         assert dev.wait(timeout=20) == 0
         assert not lives(child)
+        assert b"\x1b[32mINFO" in seen, "in colours"
     finally:
         dev.kill()
         dev.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -82,6 +83,23 @@ def test_a_stop_ends_a_handler_that_would_go_on_and_its_job_goes_back(shop: Shop
         return await app.status(id), [run.outcome for run in job.runs]
 
     assert shop.call(look) == ("pending", ["released"])
+
+
+def test_log_lines_are_json_on_request(shop: Shop) -> None:
+    worker = shop.start("worker", "--log-format", "json")
+    try:
+        assert worker.stderr is not None
+        events = []
+        while "worker.started" not in events:
+            line = json.loads(worker.stderr.readline())
+            events.append(line["event"])
+        worker.terminate()
+        told = [json.loads(line) for line in worker.stderr.read().splitlines()]
+        assert worker.wait(timeout=30) == 0
+    finally:
+        worker.kill()
+        worker.communicate()
+    assert "worker.stopped" in [line["event"] for line in told]
 
 
 def test_a_worker_that_cannot_start_says_why_and_starts_no_child(shop: Shop) -> None:

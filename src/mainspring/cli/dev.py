@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +12,10 @@ from mainspring.cli.filters import taking
 from mainspring.cli.output import fail
 from mainspring.cli.session import AppOption, exit_code
 from mainspring.cli.settings import OF_PROCESS, OF_WORKER, flags_of, read_settings
-from mainspring.cli.worker import settings_or_end, worker_app
+from mainspring.cli.worker import log_settings, settings_or_end, worker_app
 from mainspring.errors import MainspringError
 from mainspring.process import reload
-from mainspring.process.child import FORMAT
+from mainspring.process.colours import colour_logs
 from mainspring.process.reload import Order, Reloader
 
 GRACE = 2
@@ -47,12 +46,12 @@ def dev(
     settings = settings_or_end(flags)
     folders = [folder.absolute() for folder in reload_dir or ()]  # before the project's folder is the current one
     chosen = worker_app(name or app)
-    level = settings.value("log_level").upper()
-    logging.basicConfig(level=level, format=FORMAT)
+    logs = log_settings(settings)
+    colour_logs()
 
     def order() -> Order:
         of_worker = read_settings(flags).for_worker()
-        return Order(chosen, {"grace": GRACE} | of_worker | {"log_level": level})
+        return Order(chosen, {"grace": GRACE} | of_worker | logs | {"log_colours": True})
 
     try:
         reload.check()

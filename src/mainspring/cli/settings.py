@@ -19,11 +19,12 @@ from mainspring.cli import completion, values
 from mainspring.cli.project import TABLE, Project, read_project
 from mainspring.cli.values import Kind
 from mainspring.errors import DefinitionError, MainspringError, UnknownOption
+from mainspring.logs import FORMATTERS
 from mainspring.worker.settings import WorkerSettings
 
 PREFIX = "MAINSPRING_"
 LEVELS = ("debug", "info", "warning", "error", "critical")
-FORMATS = ("text", "json")
+FORMATS = tuple(FORMATTERS)
 FLAG, ENV, PROJECT, DEFAULT = "flag", "env", "pyproject", "default"
 """Where a value may come from, as `mainspring config` calls it."""
 NOT_SET_HERE = {"id", "owns_process"}

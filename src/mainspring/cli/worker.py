@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +13,7 @@ from mainspring.cli.output import fail
 from mainspring.cli.session import AppOption, app_name, exit_code, find_app
 from mainspring.cli.settings import WORKER_FLAGS, Settings, read_settings
 from mainspring.errors import MainspringError
-from mainspring.process.child import FORMAT
+from mainspring.logs import configure_logging
 from mainspring.process.supervisor import Supervisor
 
 AppArgument = Annotated[str | None, typer.Argument(metavar="MODULE:APP", help="The app; or --app.")]
@@ -29,12 +28,11 @@ def worker(flags: dict[str, Any], name: AppArgument = None, app: AppOption = Non
     """
     settings = settings_or_end(flags)
     chosen = worker_app(name or app)
-    level = settings.value("log_level").upper()
-    logging.basicConfig(level=level, format=FORMAT)
+    logs = log_settings(settings)
     found = find_app(chosen)
     of_worker = check_worker(found, settings)
     try:
-        supervisor = Supervisor(found, chosen, settings.value("processes"), of_worker | {"log_level": level})
+        supervisor = Supervisor(found, chosen, settings.value("processes"), of_worker | logs)
         code = asyncio.run(supervisor.run())
     except MainspringError as error:
         fail(str(error), exit_code(error))
@@ -49,6 +47,13 @@ def settings_or_end(flags: dict[str, Any]) -> Settings:
     except MainspringError as error:
         fail(str(error), 2)
     return settings
+
+
+def log_settings(settings: Settings) -> dict[str, str]:
+    """How a worker process logs; this one does so from here on."""
+    logs: dict[str, str] = {name: settings.value(name) for name in ("log_level", "log_format")}
+    configure_logging(logs["log_level"], "json" if logs["log_format"] == "json" else "text")
+    return logs
 
 
 def worker_app(name: str | None) -> str:

@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 
 from mainspring.errors import MainspringError
 from mainspring.events import emit
-from mainspring.logs import TEXT, configure_logging
+from mainspring.logs import configure_logging
+from mainspring.process.colours import colour_logs
 from mainspring.process.locate import locate_app
 from mainspring.process.supervisor import bury
 from mainspring.worker.settings import WorkerSettings
@@ -27,7 +28,6 @@ from mainspring.worker.worker import Worker
 
 EXIT_FAILED = 1
 EXIT_ORPHANED = 76
-FORMAT = TEXT
 
 
 class Stopper:
@@ -125,6 +125,8 @@ def main() -> None:
     name, settings = sys.argv[1], json.loads(sys.argv[2])
     parent = Parent()
     configure_logging(settings.pop("log_level", "INFO"), settings.pop("log_format", "text"))
+    if settings.pop("log_colours", False):
+        colour_logs()
     _run(name, settings, parent)
 
 
