@@ -101,7 +101,7 @@ def pages() -> dict[Path, str]:
         "testing": _page("mainspring.testing", "What `from mainspring.testing import …` offers.", _testing()),
         "options": _page("Options and settings", "All that tasks, calls, schedules and workers may say.", _options()),
         "commands": _page("Commands", "The command line, and its settings.", commands_page.sections()),
-        "events": _page("Events of the log", EVENTS_INTRO, _events()),
+        "events": _page("Events", "What happens, as listeners are told and as it is logged.", _events()),
     }
     texts = {FOLDER / f"{name}.md": text for name, text in made.items()}
     return {FOLDER / "README.md": _index(), **texts, FOLDER / "errors.md": errors_page.page()}
@@ -121,7 +121,7 @@ def _index() -> str:
         "- [Administration](administration.md): " + ", ".join(f"`app.{name}`" for name in sdk()),
         "- [Commands](commands.md): `mainspring worker` and the others, and their settings",
         "- [Errors](errors.md): what is raised, and what to do",
-        "- [Events of the log](events.md): what Mainspring logs",
+        "- [Events](events.md): what listeners are told, and what is logged",
         "- [mainspring.testing](testing.md): for your tests",
         MADE.replace("This page is", "These pages are").replace(" it,", " them,"),
     ]
@@ -225,15 +225,19 @@ Mainspring logs to the logger `mainspring`: one record for each event, with the 
 logged."""
 
 
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
 @cache
 def events() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """The level and the fields of each event, as the source says them."""
+    """The loudest level and the fields of each event, as the source says them."""
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for module in pkgutil.walk_packages(mainspring.__path__, "mainspring."):
         source = importlib.util.find_spec(module.name)
         if source is not None and source.origin is not None:
             for event, level, names in _emitted(ast.parse(Path(source.origin).read_text())):
-                found[event] = (level, tuple(dict.fromkeys((*found.get(event, ("", ()))[1], *names))))
+                before, known = found.get(event, ("debug", ()))
+                found[event] = (max(before, level, key=LEVELS.index), tuple(dict.fromkeys((*known, *names))))
     return dict(sorted(found.items()))
 
 
@@ -244,10 +248,16 @@ def _emitted(tree: ast.Module) -> Iterator[tuple[str, str, list[str]]]:
         for name in ast.walk(node.args[0]):
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
                 level = ast.unparse(node.args[1]).removeprefix("logging.").lower() if len(node.args) > 1 else "info"
-                yield name.value, level, [key.arg for key in node.keywords if key.arg and key.arg != "exc_info"]
+                known = level if level in LEVELS else "warning"  # one that is worked out
+                yield name.value, known, [key.arg for key in node.keywords if key.arg and key.arg != "exc_info"]
 
 
 def _events() -> Iterator[str]:
+    yield "## For listeners"
+    yield "What `app.on(...)` may be told, each with an [`AppEvent`](mainspring.md#appevent):"
+    yield "\n".join(f"- `{name}`" for name in mainspring.EVENTS)
+    yield "## In the log"
+    yield EVENTS_INTRO
     rows = [
         f"| `{event}` | {level} | {', '.join(f'`{name}`' for name in names)} |"
         for event, (level, names) in events().items()
