@@ -103,6 +103,8 @@ class JsonFormatter(logging.Formatter):
             return json.dumps({name: value if isinstance(value, int) else str(value) for name, value in line.items()})
 
 
+configured: tuple[int | str, str] | None = None
+"""Level and format, where `configure_logging` was called in this process: those that it starts do the same."""
 FORMATTERS: dict[str, type[TextFormatter] | type[JsonFormatter]] = {"text": TextFormatter, "json": JsonFormatter}
 
 
@@ -115,6 +117,7 @@ def configure_logging(
     """
     if format not in FORMATTERS:
         raise DefinitionError(f"bad log format: {format!r}. Expected one of: {', '.join(FORMATTERS)}.")
+    global configured
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.addFilter(JobFilter())
     handler.setFormatter(FORMATTERS[format]())
@@ -122,3 +125,4 @@ def configure_logging(
         logging.basicConfig(level=level.upper() if isinstance(level, str) else level, handlers=[handler], force=True)
     except (ValueError, TypeError) as e:
         raise DefinitionError(f"bad log level: {level!r}. Expected debug, info, warning, error or critical.") from e
+    configured = (level, format)

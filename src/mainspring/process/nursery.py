@@ -25,6 +25,7 @@ from collections import deque
 from typing import Any, NoReturn
 
 from mainspring.events import emit
+from mainspring.logs import configure_logging
 from mainspring.process.handler import Handlers, serve
 from mainspring.process.loading import load
 from mainspring.worker.wire import HEADER, Setup, decode_setup, length_of
@@ -212,6 +213,8 @@ def main() -> None:
     """`python -m mainspring.process.nursery FD`: the worker's way to start one."""
     line = socket.socket(fileno=int(sys.argv[1]))
     setup = _read_setup(line)
+    if setup.logging is not None:
+        configure_logging(setup.logging[0], "json" if setup.logging[1] == "json" else "text")
     try:
         handlers = Handlers(load(setup), setup)
     except BaseException as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from mainspring import logs
 from mainspring.core.task import Task
 from mainspring.errors import DefinitionError
 from mainspring.worker.wire import MAIN, Setup
@@ -35,6 +36,7 @@ def whereabouts(worker: Worker) -> Setup:
         tasks=sorted(tasks),
         max_jobs=worker.settings.cpu_max_jobs or 0,
         max_memory=worker.settings.cpu_max_memory_bytes,
+        logging=logs.configured,
         url=worker.app.url,
     )
 

@@ -40,6 +40,8 @@ class Setup(Message, frozen=True, tag="setup"):
     """Jobs after which a child ends; 0: never."""
     max_memory: int = 0
     """Bytes of resident memory above which a child ends after its job; 0: never."""
+    logging: tuple[int | str, str] | None = None
+    """Level and format, where the worker's process has configured them by `configure_logging`."""
     url: str = ""
     """Of the worker's store; what a handler enqueues goes there or nowhere."""
 
