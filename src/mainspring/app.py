@@ -316,6 +316,7 @@ class Mainspring:
         return handles
 
     async def enqueue_request(self, request: Request[R]) -> JobHandle[R]:
+        """Store a call made by `task.job(...)`; as `enqueue`."""
         handle = await self.client.enqueue_request(request)
         if self.hooks.listeners.wants("job.enqueued"):
             tell_enqueued(self.hooks.listeners, [request], [handle], self.clock.now())
@@ -345,46 +346,56 @@ class Mainspring:
         return self._clients.handle(id, task)
 
     async def get(self, id: str) -> Job:
+        """The job as it is stored now. Raises `JobNotFound`."""
         return await self.client.get(id)
 
     async def status(self, id: str) -> str:
+        """Its status as a word: pending, running, completed, … Raises `JobNotFound`."""
         return await self.client.status(id)
 
     async def cancel(self, id: str, reason: str = "cancelled") -> bool:
+        """Cancel it; a running one is asked to end. False: it had ended already, or is gone."""
         return await self.client.cancel(id, reason)
 
     async def ended(self, id: str, timeout: Duration | None = None) -> Job:
+        """Wait for its end; answers the completed job. Raises what `JobHandle.result` raises."""
         return await self.client.ended(id, timeout)
 
     def events(self, id: str) -> AsyncIterator[JobEvent]:
+        """Follow it until it has ended; see `JobHandle.events`."""
         return self.client.events(id)
 
     @cached_property
     def jobs(self) -> Jobs:
+        """To look at jobs and steer them."""
         from mainspring.admin import Jobs
 
         return Jobs(self)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
+        """Jobs that failed for good, to be retried or purged."""
         from mainspring.admin import DeadLetters
 
         return DeadLetters(self)
 
     @cached_property
     def queues(self) -> Queues:
+        """Queues: what lies in them, pause and throttle."""
         from mainspring.admin import Queues
 
         return Queues(self)
 
     @cached_property
     def schedules(self) -> Schedules:
+        """Schedules: to make, look at and steer them."""
         from mainspring.admin import Schedules
 
         return Schedules(self)
 
     @cached_property
     def workers(self) -> Workers:
+        """The workers that live, and what each does."""
         from mainspring.admin import Workers
 
         return Workers(self)

@@ -45,6 +45,7 @@ class Queues:
         return stats if queue is None else stats[0]
 
     async def is_paused(self, queue: str) -> bool:
+        """Whether nothing is claimed from this queue until somebody resumes it."""
         return await (await self._gates()).read(queue_gate(queue)) is not None
 
     # -- queues ----------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ class State(StrEnum):
 
     @property
     def terminal(self) -> bool:
+        """Whether a job in this state has ended."""
         return self in TERMINAL
 
 

@@ -68,14 +68,17 @@ class Context:
 
     @property
     def job_id(self) -> str:
+        """The job's id: the same in every attempt."""
         return self.job.id
 
     @property
     def task(self) -> str:
+        """The name of the task."""
         return self.job.task
 
     @property
     def queue(self) -> str:
+        """The queue that the job was taken from."""
         return self.job.queue
 
     @property
@@ -96,14 +99,17 @@ class Context:
 
     @property
     def started_at(self) -> datetime:
+        """When this run was claimed."""
         return _utc(self.job.started_at or 0)
 
     @property
     def worker_id(self) -> str:
+        """Whose run it is."""
         return self._worker.id
 
     @property
     def meta(self) -> dict[str, str]:
+        """What the caller attached with `meta=`: trace ids, a tenant."""
         return dict(self.job.meta)
 
     @property
@@ -147,6 +153,7 @@ class Context:
 
     @property
     def client(self) -> Client:
+        """The client of the worker's event loop."""
         return self._worker.client
 
     @overload
