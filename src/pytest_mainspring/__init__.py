@@ -33,8 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def mainspring_app(request: pytest.FixtureRequest) -> Mainspring:
-    """The app under test: of the ini option `mainspring_app`, or as for the command line. Write your own fixture of this
-    name to give another one."""
+    """The app under test: that of the ini option `mainspring_app`, or the command line's. Write a fixture of this name
+    to give another one."""
     from mainspring.cli.settings import find_name
     from mainspring.errors import MainspringError
     from mainspring.process.locate import locate_app
