@@ -263,6 +263,86 @@ def test_a_lease_that_ended_long_ago_is_a_warning(shop: Shop) -> None:
     assert "10m" in found["found"]
 
 
+# -- settings, and code of another version -----------------------------------------------------------------------------
+
+
+def test_settings_that_hurt_are_told_from_where_they_stand(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert levels(examine(shop, "shop:app"))["settings"] == "ok"
+    monkeypatch.setenv("MAINSPRING_LEASE", "4s")
+    monkeypatch.setenv("MAINSPRING_BEAT", "1s")
+    (shop.folder / "pyproject.toml").write_text("[tool.mainspring]\nprocesses = 9\n")
+    found = examine(shop, "shop:app")
+    assert (levels(found)["lease"], levels(found)["processes"]) == ("warning", "note")
+    monkeypatch.setenv("MAINSPRING_BEAT", "3s")
+    found = examine(shop, "shop:app", code=1)
+    assert levels(found)["settings"] == "danger"
+    assert "MAINSPRING_LEASE" in found["settings"]["found"]
+    assert "file" in found, "the rest is looked at all the same"
+
+
+def test_a_warning_counts_if_that_is_asked_for(shop: Shop) -> None:
+    assert shop.run("doctor", "shop:app", "--strict").exit_code == 0
+    shop.ok("enqueue", "send", '{"to": "a"}', "--app", "shop:app")
+    assert shop.run("doctor", "shop:app").exit_code == 0
+    assert shop.run("doctor", "shop:app", "--strict").exit_code == 1
+
+
+def worker_of(shop: Shop, tasks: list[str], queues: list[str], ahead: int = 0) -> None:
+    """The record of a worker that lives."""
+
+    async def live(app: Mainspring) -> None:
+        client = await app.connect()
+        now = app.clock.now() + ahead
+        value = {"queues": queues, "tasks": tasks, "loop_lag": 0}
+        await client.store.write(
+            [Record(kind=WORKER, name="host:1", written_at=now, expires_at=now + 60_000, value=value)]
+        )
+
+    shop.call(live)
+
+
+def test_queues_and_schedules_that_no_worker_serves_are_told(shop: Shop) -> None:
+    async def schedule(app: Mainspring) -> None:
+        app.task(name="report")(_nothing)
+        await app.schedules.create("nightly", "report", cron="@daily")
+
+    shop.call(schedule)
+    worker_of(shop, ["send"], ["emails"])
+    found = examine(shop, "shop:app")
+    assert (found["queues"]["level"], found["schedules without handler"]["level"]) == ("note", "warning")
+    assert "default" in found["queues"]["found"]
+    assert "nightly" in found["schedules without handler"]["found"]
+    worker_of(shop, ["send", "report"], ["emails", "default"])
+
+
+def _nothing() -> None: ...
+
+
+def test_a_worker_with_another_clock_is_told(shop: Shop) -> None:
+    worker_of(shop, ["send"], ["emails", "default"], ahead=10_000)
+    found = examine(shop, "shop:app")["worker clocks"]
+    assert found["level"] == "warning"
+    assert "host:1" in found["found"]
+
+
+def test_code_that_differs_from_that_of_the_workers_is_told(shop: Shop) -> None:
+    async def publish(app: Mainspring) -> None:
+        app.task(name="send", queue="elsewhere")(_nothing)
+        await (await app.connect()).publish_tasks(list(app.tasks.values()))
+
+    shop.call(publish)
+    found = examine(shop, "shop:app")["tasks"]
+    assert found["level"] == "note"
+    assert "send (queue, parameters)" in found["found"]
+
+
+def test_results_that_nobody_can_read_are_told(shop: Shop) -> None:
+    path = shop.folder / "shop.py"
+    path.write_text(path.read_text().replace("retries=0", "retries=0, retention=0"))
+    found = examine(shop, "shop:app")["retention"]
+    assert (found["level"], "send" in found["found"]) == ("note", True)
+
+
 # -- MongoDB -----------------------------------------------------------------------------------------------------------
 
 

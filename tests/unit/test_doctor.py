@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from mainspring.admin.doctor import Level, mongo, redis, sqlite
+from mainspring.admin.doctor import Level, mongo, redis, settings, sqlite
 from mainspring.admin.doctor.finding import Facts, Finding, facts_of, size, unread
 from mainspring.stores.base import Fact
+from mainspring.worker.settings import WorkerSettings
 
 GB = 1_000_000_000
 GOOD_REDIS: dict[str, str | int | float] = {
@@ -193,3 +194,46 @@ def test_what_could_not_be_read_is_said_once_for_each_reason() -> None:
 )
 def test_sizes_are_short(amount: int, text: str) -> None:
     assert size(amount) == text
+
+
+# -- settings of a worker ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "store", "name", "level"),
+    [
+        ({}, "sqlite", "settings", OK),
+        ({}, "redis", "settings", OK),
+        ({"lease": 4.9, "beat": 1}, "sqlite", "lease", WARNING),
+        ({"lease": 5, "beat": 1}, "sqlite", "settings", OK),
+        ({"lease": 14}, "mongodb", "lease", NOTE),
+        ({"lease": "6m"}, "sqlite", "lease", NOTE),
+        ({"lease": 15, "beat": 6}, "sqlite", "settings", OK),
+        ({"lease": 15, "beat": 6.1}, "sqlite", "beat", WARNING),
+        ({"grace": 28}, "redis", "grace", NOTE),
+        ({"grace": 29}, "redis", "grace", NOTE),
+        ({"grace": 0.5}, "redis", "grace", NOTE),
+        ({"poll": 0.1}, "redis", "poll", NOTE),
+        ({"poll": 61}, "redis", "poll", NOTE),
+        ({"stall_limit": 10}, "redis", "stall_limit", WARNING),
+        ({"concurrency": 501}, "sqlite", "concurrency", NOTE),
+        ({"concurrency": 501}, "redis", "settings", OK),
+    ],
+)
+def test_settings_that_hurt(given: dict[str, Any], store: str, name: str, level: Level) -> None:
+    found = list(settings.judge(WorkerSettings(**given), 1, store))
+    assert [(finding.name, finding.level) for finding in found] == [(name, level)]
+    assert level is OK or (found[0].expected and found[0].advice)
+
+
+def test_many_processes_on_a_file() -> None:
+    found = {finding.name: finding.level for finding in settings.judge(WorkerSettings(), 26, "sqlite")}
+    assert found == {"processes": NOTE, "concurrency": NOTE}
+    assert [finding.name for finding in settings.judge(WorkerSettings(), 26, "redis")] == ["settings"]
+
+
+def test_a_long_grace_names_who_kills_first() -> None:
+    [docker] = settings.judge(WorkerSettings(grace=20), 1, "redis")
+    [kubernetes] = settings.judge(WorkerSettings(grace=29), 1, "redis")
+    assert "docker stop" in docker.found
+    assert "Kubernetes" in kubernetes.found

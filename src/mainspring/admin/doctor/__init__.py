@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mainspring.admin.connection import App
-from mainspring.admin.doctor import mongo, redis, schedules, sqlite, work
+from mainspring.admin.doctor import mongo, redis, schedules, settings, sqlite, tasks, work
 from mainspring.admin.doctor.finding import Facts, Finding, Level, danger, facts_of, unread
 from mainspring.core.clock import wall_ms
 from mainspring.errors import StoreError
@@ -23,9 +23,11 @@ JUDGES: dict[str, Callable[[Facts], Iterable[Finding]]] = {
 """By the kind of store."""
 
 
-async def examine(app: App, wall: Callable[[], int] = wall_ms) -> list[Finding]:
+async def examine(
+    app: App, wall: Callable[[], int] = wall_ms, worker: settings.Settings | None = None, processes: int = 1
+) -> list[Finding]:
     """All findings, those about the store first. A store that cannot be used is a finding, too. `wall`: this
-    machine's clock."""
+    machine's clock. `worker`, `processes`: what workers are to be started with here, to be judged, too."""
     try:
         client = await app.connect()
         told = await client.store.facts()
@@ -34,8 +36,11 @@ async def examine(app: App, wall: Callable[[], int] = wall_ms) -> list[Finding]:
     judge = JUDGES.get(str(told[0].value))
     findings = [] if judge is None else list(judge(facts_of(told)))
     findings += unread(told)
+    if worker is not None:
+        findings += settings.judge(worker, processes, str(told[0].value))
     try:
         findings += [finding async for finding in work.examine(client, wall)]
+        findings += [finding async for finding in tasks.examine(client)]
         return findings + [finding async for finding in schedules.examine(client)]
     except StoreError as error:
         return [*findings, _failed("work", error)]
