@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from mainspring import Contended, Mainspring
 from mainspring.core.job import Error, Job, State
-from mainspring.core.outcome import Success
+from mainspring.core.outcome import Dead, Success
 from mainspring.core.records import WORKER, Record
 from mainspring.stores import open_store
 from mainspring.testing import FakeClock
@@ -247,6 +248,72 @@ async def test_a_lost_hint_does_not_fail_an_act(app: Mainspring) -> None:
     await fill(app, 3, State.DEAD)
     watch_of(app).down["publish"] = 1
     assert await app.dead_letters.retry_all() == 3
+
+
+async def test_what_dies_after_an_act_began_is_left_alone(app: Mainspring, clock: FakeClock) -> None:
+    """It would be met later on, for pages go from the newest to the oldest."""
+    [oldest] = await fill(app, 1)
+    await fill(app, 600, State.DEAD)
+    watch = watch_of(app)
+
+    async def die(_: object) -> None:
+        del watch.before["save"]
+        await clock.advance(0.001)
+        [job] = await claim(app)
+        assert job.id == oldest.id
+        await settle(app, job, Dead(reason="hopeless"))
+
+    watch.before["save"] = die
+    assert await app.dead_letters.retry_all() == 600
+    assert [job.id for job in await app.dead_letters.list()] == [oldest.id]
+    assert await app.jobs.retry(task="t", status="dead") == 1
+
+
+async def test_progress_is_told_page_by_page(app: Mainspring) -> None:
+    await fill(app, 1_200, State.DEAD)
+    await fill(app, 10, State.PAUSED)
+    told: list[tuple[int, int]] = []
+
+    def tell(changed: int, seen: int) -> None:
+        told.append((changed, seen))
+
+    assert await app.jobs.retry(task="t", status=["dead", "paused"], on_progress=tell) == 1_200
+    assert told == [(490, 500), (990, 1_000), (1_200, 1_210)]
+    for act in (app.jobs.pause, app.jobs.resume, app.jobs.cancel, app.jobs.delete):
+        told.clear()
+        changed = await act(queue="default", on_progress=tell)
+        assert told[-1] == (changed, changed)
+
+
+async def test_what_progress_raises_ends_the_act(app: Mainspring) -> None:
+    await fill(app, 1_200, State.DEAD)
+
+    def enough(changed: int, seen: int) -> None:
+        raise KeyError(changed)
+
+    with pytest.raises(KeyError, match="500"):
+        await app.dead_letters.purge(on_progress=enough)
+    assert await app.dead_letters.count() == 700
+
+
+async def test_a_cancellation_ends_an_act_between_two_pages(app: Mainspring) -> None:
+    """And not in the middle of one: what is counted is what was done."""
+    await fill(app, 1_200, State.DEAD)
+    watch = watch_of(app)
+    told: list[int] = []
+
+    async def cancel(_: object) -> None:
+        del watch.before["save"]
+        acting.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    watch.before["save"] = cancel
+    acting = asyncio.ensure_future(app.dead_letters.retry_all(on_progress=lambda changed, seen: told.append(changed)))
+    with pytest.raises(asyncio.CancelledError):
+        await acting
+    assert told == [500]
+    assert await app.dead_letters.count() == 700
 
 
 # -- dead letters ------------------------------------------------------------------------------------------------------
