@@ -71,6 +71,12 @@ class Nursery:
             return  # the worker has gone while we spoke
         finally:
             self._kill_all()
+            signal.set_wakeup_fd(-1)
+            self._close()
+
+    def _close(self) -> None:
+        for end in (self._line, self._woken, self._waker):
+            end.close()
 
     def _terminated(self, *_: object) -> None:
         self._kill_all()
@@ -135,8 +141,7 @@ class Nursery:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            for end in (self._line, self._woken, self._waker):
-                end.close()
+            self._close()
             _die_with_parent(self._pid)
             serve(line, self._handlers)
             status = 0

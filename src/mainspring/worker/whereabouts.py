@@ -19,7 +19,7 @@ def whereabouts(worker: Worker) -> Setup:
     if MAIN in sys.modules:
         raise DefinitionError(
             "a worker was started by a module that was imported to find its cpu handlers. Expected the program to "
-            'start it below `if __name__ == "__main__":`, so that the module can be imported without running the program.'
+            'start it below `if __name__ == "__main__":`, so that the module can be imported without running it.'
         )
     tasks = {name: task for name, task in worker.tasks.items() if task.cpu}
     app = _holder_of(worker.app)
