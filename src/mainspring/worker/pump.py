@@ -65,6 +65,7 @@ class Pump:
                 await self._turn()
                 back_off = 0.0
             except StoreError as error:
+                self.rounds.fail()
                 emit("claim.failed", logging.WARNING, worker=self._worker.id, error=str(error))
                 back_off = min(back_off * 2 or 0.1, LONGEST_BACK_OFF)
                 await _first_of(self._nudge.wait(), asyncio.sleep(back_off * random.uniform(0.5, 1.0)))

@@ -15,7 +15,7 @@ class Rounds:
         self._idle = 0
         """The last round that found nothing to do."""
         self._next_due: int | None = None
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[asyncio.Future[bool]] = []
 
     def begin(self) -> None:
         self._begun += 1
@@ -24,9 +24,16 @@ class Rounds:
         """The round is over. `next_due`: when there may be something to do, as far as it knows."""
         if idle:
             self._idle, self._next_due = self._begun, next_due
+        self._tell(True)
+
+    def fail(self) -> None:
+        """The round could not be made: the store does not answer."""
+        self._tell(False)
+
+    def _tell(self, made: bool) -> None:
         for future in self._waiting:
             if not future.done():
-                future.set_result(None)
+                future.set_result(made)
         self._waiting.clear()
 
     async def idle(self, nudge: Callable[[], object], patience: float | None) -> int | None:
@@ -42,7 +49,8 @@ class Rounds:
                     nudge()  # each time: after a round that found something it may sleep
                     future = asyncio.get_running_loop().create_future()
                     self._waiting.append(future)
-                    await future
+                    if not await future and patience is not None:
+                        return None  # a store that is down now may be so for as long as the test says
         except TimeoutError:
             return None
         return self._next_due

@@ -73,6 +73,7 @@ class Ticker:
                     await self._duty.take(None)
                 delay, back_off = await self._round(), 0.0
             except MainspringError as error:
+                self.rounds.fail()
                 emit("clock.failed", logging.WARNING, worker=self._worker.id, error=str(error))
                 back_off = min(back_off * 2 or 0.1, LONGEST_BACK_OFF)
                 delay = back_off * random.uniform(0.5, 1.0)
