@@ -11,6 +11,8 @@ import pytest
 import typer.main
 
 from mainspring.cli import app
+from mainspring.cli.settings import SETTINGS, Setting
+from tests.docs.commands_page import commands
 from tests.docs.pages import ROOT, blocks, pages
 
 
@@ -21,6 +23,7 @@ def shown(program: str) -> Iterator[str]:
         inline = re.findall(rf"`({program} [^`…]+)`", page.read_text())
         lines += [f"$ {line}" for line in inline]
         for line in lines:
+            line = re.sub(r"^\$ ([A-Z_]+=\S+ )+", "$ ", line)
             if line.startswith(f"$ {program} "):
                 yield line.removeprefix("$ ")
 
@@ -45,6 +48,20 @@ def test_command_exists(line: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_every_command_has_an_example(name: str) -> None:
+    shown_here = [line for block in blocks(ROOT / "docs" / "cli.md") for line in block.code.splitlines()]
+    assert any(f"{line} ".startswith(f"$ {name} ") for line in shown_here), "give one on docs/cli.md"
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS.keys())
+def test_every_setting_has_a_row(setting: Setting) -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    assert f"| `{setting.name}` | `{setting.variable}` | `{setting.flag}` | " in text, (
+        "give one on docs/configuration.md"
+    )
 
 
 def test_something_is_shown() -> None:
