@@ -13,8 +13,10 @@ import pytest
 
 from mainspring import EVENTS, AppEvent, Cancel, DeadLetter, DefinitionError, Mainspring, Retry, Skip, Snooze
 from mainspring.core.app_event import EventName
+from mainspring.testing import FakeClock
 from mainspring.worker import listeners
 from mainspring.worker.listeners import Listeners
+from tests.system.conftest import claim
 
 WAIT = 10
 
@@ -130,6 +132,72 @@ async def test_a_run_that_a_stop_ends_is_released(app: Mainspring) -> None:
         await asyncio.wait_for(began.wait(), WAIT)
         await worker.stop()
     assert heard.names()[2:] == ["run.started", "run.released", "worker.stopped"]
+
+
+async def test_a_run_of_a_worker_that_died_is_found_by_the_next() -> None:
+    clock = FakeClock()
+    app = Mainspring("sqlite://:memory:", clock=clock)
+    heard = Heard(app)
+
+    @app.task
+    async def work() -> None: ...
+
+    async with app:
+        await work.enqueue()
+        [job] = await claim(app)
+        await clock.advance("16s")
+        async with app.worker():
+            await asyncio.wait_for(heard.ended.wait(), WAIT)
+    assert heard.names()[2:4] == ["run.interrupted", "run.started"]
+    assert (heard.events[2].job_id, heard.events[2].outcome) == (job.id, "interrupted")
+
+
+async def test_a_run_that_has_lost_its_job_is_told_as_that_alone(app: Mainspring) -> None:
+    heard = Heard(app)
+    began, go = asyncio.Event(), asyncio.Event()
+
+    @app.task
+    async def work() -> None:
+        began.set()
+        await go.wait()
+
+    async with app.worker() as worker:
+        await work.enqueue()
+        await asyncio.wait_for(began.wait(), WAIT)
+        [hold] = worker.desk.holds
+        worker.executor.stop(hold, "lost", "another worker has it")
+        await worker.stop()
+    lost = heard.events[3]
+    assert heard.names()[2:] == ["run.started", "run.lost", "worker.stopped"]
+    assert lost.reason == "another worker has it"
+
+
+async def test_a_worker_that_stops_leaves_the_listeners_to_another_in_its_loop(app: Mainspring) -> None:
+    story: list[str] = []
+    first, go, both = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @app.on("run.started")
+    async def hear(event: AppEvent) -> None:
+        story.append("begin")
+        first.set()
+        await go.wait()
+        story.append("end")
+        if len(story) == 4:
+            both.set()
+
+    @app.task
+    async def work() -> None: ...
+
+    async with app.worker():
+        stopping = app.worker(queues=["other"])
+        await stopping.start()
+        await (await work.enqueue()).result(timeout=WAIT)
+        await asyncio.wait_for(first.wait(), WAIT)
+        stop = asyncio.create_task(stopping.stop())
+        await (await work.enqueue()).result(timeout=WAIT)
+        go.set()
+        await asyncio.wait_for(asyncio.gather(stop, both.wait()), WAIT)
+    assert story == ["begin", "end", "begin", "end"]
 
 
 async def test_many_are_told_one_by_one_and_those_that_join_are_not(app: Mainspring) -> None:

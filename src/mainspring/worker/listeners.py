@@ -61,10 +61,14 @@ class Listeners:
             self._here().put(function, event)
 
     async def close_here(self) -> None:
-        """Let the listeners of this event loop hear what was told, for `LAST_WORDS`; then end those that hang."""
-        lines = self._lines.pop(asyncio.get_running_loop(), None)
-        if lines is not None:
-            await lines.close(LAST_WORDS)
+        """Let the listeners of this event loop hear what was told until now; end those that hang after `LAST_WORDS`.
+
+        Where others go on to tell, in the same loop, it stays open for them.
+        """
+        loop = asyncio.get_running_loop()
+        lines = self._lines.get(loop)
+        if lines is not None and await lines.close(LAST_WORDS):
+            self._lines.pop(loop, None)
 
     def _here(self) -> Lines:
         loop = asyncio.get_running_loop()
@@ -92,18 +96,25 @@ class Lines:
             # In a context of its own: it is nobody's run, whoever told the first event.
             line.task = self._loop.create_task(line.run(), context=contextvars.Context())
 
-    async def close(self, seconds: float) -> None:
-        tasks = [line.task for line in self._lines.values() if line.task is not None and not line.task.done()]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=seconds)
-            for task in late:
-                task.cancel()
-            for line in self._lines.values():
-                if line.task in late:
-                    emit("listener.stuck", logging.WARNING, listener=line.name, unheard=line.left)
-            if late:
-                await asyncio.wait(late, timeout=1)
+    async def close(self, seconds: float) -> bool:
+        """Wait until what was told is heard; end the listeners that hang. False: more was told, so it stays open."""
+        ends = {line.end(): line for line in self._lines.values() if line.busy}
+        if ends:
+            _, late = await asyncio.wait(ends, timeout=seconds)
+            await self._give_up([ends[end] for end in late])
+        if any(line.busy for line in self._lines.values()):
+            return False
         self._threads.close()
+        return True
+
+    async def _give_up(self, lines: list[Line]) -> None:
+        for line in lines:
+            emit("listener.stuck", logging.WARNING, listener=line.name, unheard=line.left)
+            line.cancel()
+            self._lines = {function: other for function, other in self._lines.items() if other is not line}
+        tasks = [line.task for line in lines if line.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
 
 
 class Line:
@@ -115,12 +126,17 @@ class Line:
         self._function = function
         self._async = is_async(function)
         self._threads = threads
-        self._waiting: deque[AppEvent] = deque()
+        self._waiting: deque[AppEvent | asyncio.Future[None]] = deque()
+        """A future among them is somebody who waits until all before it is heard."""
         self._dropped = 0
 
     @property
     def left(self) -> int:
         return len(self._waiting)
+
+    @property
+    def busy(self) -> bool:
+        return self.task is not None and not self.task.done()
 
     def put(self, event: AppEvent) -> bool:
         """Take an event. Answers whether somebody must `run` this line now."""
@@ -130,18 +146,40 @@ class Line:
                 emit("listener.behind", logging.ERROR, listener=self.name, waiting=len(self._waiting))
             return False
         self._waiting.append(event)
-        return self.task is None or self.task.done()
+        return not self.busy
+
+    def end(self) -> asyncio.Future[None]:
+        """Done when what waits now is heard. Of a line that is busy."""
+        heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(heard)
+        return heard
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
 
     async def run(self) -> None:
         """Tell what waits, until nothing does."""
         while self._waiting:
-            if self._async:
-                await self._tell(self._waiting.popleft())
+            if isinstance(self._waiting[0], asyncio.Future):
+                self._answer()
+            elif self._async:
+                await self._tell(self._next())
             else:
                 await self._threads.run(self._tell_all)
             if self._dropped:
                 emit("listener.dropped", logging.ERROR, listener=self.name, events=self._dropped)
                 self._dropped = 0
+
+    def _answer(self) -> None:
+        heard = self._waiting.popleft()
+        if isinstance(heard, asyncio.Future) and not heard.done():
+            heard.set_result(None)
+
+    def _next(self) -> AppEvent:
+        event = self._waiting.popleft()
+        assert isinstance(event, AppEvent)
+        return event
 
     async def _tell(self, event: AppEvent) -> None:
         try:
@@ -155,7 +193,9 @@ class Line:
     def _tell_all(self) -> None:
         """In a thread: all that waits now, so that a burst costs one change of threads."""
         for _ in range(len(self._waiting)):
-            event = self._waiting.popleft()
+            if isinstance(self._waiting[0], asyncio.Future):
+                return  # to be answered by the event loop
+            event = self._next()
             try:
                 self._function(event)
             except BaseException as error:
