@@ -18,9 +18,11 @@ from pathlib import Path
 
 from tests.docs.pages import MONGODB, Block, blocks
 
+PLUGINS = ["-p", "pytest_asyncio.plugin", "-p", "pytest_mainspring"]
+
 
 def main(page: Path) -> None:
-    runnable = [block for block in blocks(page) if block.language == "python" and block.run]
+    runnable = [block for block in blocks(page) if block.run and (block.language == "python" or block.file)]
     shared = [block for block in runnable if block.file or not _is_program(block)]
     asyncio.run(_run(page, shared))
     for block in runnable:
@@ -28,9 +30,11 @@ def main(page: Path) -> None:
             exec(_compiled(page, block, flags=0), vars(_module("__main__")))
     tests = [block.file for block in runnable if Path(block.file).name.startswith("test_")]
     if tests:
-        # A reader need not have the plugins that our own tests need.
+        # A reader need not have the plugins that our own tests need; a page that has settings for them is about them.
         env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], env=env, check=True)
+        plugins = PLUGINS if any(block.file == "pyproject.toml" for block in runnable) else []
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugins, *tests]
+        subprocess.run(command, env=env, check=True)
 
 
 async def _run(page: Path, shared: list[Block]) -> None:
