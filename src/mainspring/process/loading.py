@@ -20,6 +20,7 @@ def load(setup: Setup) -> dict[str, Task[Any, Any]]:
     Raises `DefinitionError` where one is not found, and whatever the modules raise.
     """
     sys.path[:] = setup.path
+    sys.argv[:] = setup.argv
     if setup.main is not None:
         _load_main(*setup.main)
     for name in setup.modules:

@@ -30,6 +30,7 @@ def whereabouts(worker: Worker) -> Setup:
     main = "__main__" in modules or (app is not None and app[0] == "__main__")
     return Setup(
         path=list(sys.path),
+        argv=sys.argv,
         main=_main() if main else None,
         app=app,
         modules=[name for name in modules if name != "__main__" and not name.startswith("_mainspring_")],

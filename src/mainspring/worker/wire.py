@@ -29,6 +29,8 @@ class Setup(Message, frozen=True, tag="setup"):
 
     path: list[str]
     """`sys.path` of the worker."""
+    argv: list[str] = []
+    """The program's arguments, for modules that look at them."""
     main: tuple[str, str] | None = None
     """Where the program's main module is needed: "file" and its path, or "module" and its name."""
     app: tuple[str, str] | None = None
