@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import pkgutil
 import typing
 from collections.abc import Iterator
 from functools import cache
@@ -27,12 +26,13 @@ from tests.docs import commands_page, included
 from tests.docs.docstrings import fields, methods, prose, signatures, summary
 from tests.docs.pages import ROOT
 from tests.house import errors_page
+from tests.house.source import calls, modules
 
 FOLDER = ROOT / "docs" / "reference"
 MADE = "This page is made from the source; `make reference` writes it, and a test compares."
 ELSEWHERE = {"Context", "Retry", "Debounce"}
 """Public names that have a page of their own, or stand with the options."""
-SDK = ("mainspring.admin", "mainspring.leases", "mainspring.sync")
+SDK = ("mainspring.admin", "mainspring.audit", "mainspring.leases", "mainspring.sync")
 
 
 def public() -> dict[str, Any]:
@@ -232,18 +232,16 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 def events() -> dict[str, tuple[str, tuple[str, ...]]]:
     """The loudest level and the fields of each event, as the source says them."""
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for module in pkgutil.walk_packages(mainspring.__path__, "mainspring."):
-        source = importlib.util.find_spec(module.name)
-        if source is not None and source.origin is not None:
-            for event, level, names in _emitted(ast.parse(Path(source.origin).read_text())):
-                before, known = found.get(event, ("debug", ()))
-                found[event] = (max(before, level, key=LEVELS.index), tuple(dict.fromkeys((*known, *names))))
+    for path in modules():
+        for event, level, names in _emitted(path):
+            before, known = found.get(event, ("debug", ()))
+            found[event] = (max(before, level, key=LEVELS.index), tuple(dict.fromkeys((*known, *names))))
     return dict(sorted(found.items()))
 
 
-def _emitted(tree: ast.Module) -> Iterator[tuple[str, str, list[str]]]:
-    for node in ast.walk(tree):
-        if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith("emit") and node.args):
+def _emitted(path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    for called, node in calls(path):
+        if called != "emit" or not node.args:
             continue
         for name in ast.walk(node.args[0]):
             if isinstance(name, ast.Constant) and isinstance(name.value, str):

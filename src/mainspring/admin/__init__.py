@@ -13,13 +13,19 @@ from mainspring.admin.schedule_view import Execution, ScheduleInfo
 from mainspring.admin.schedules import Schedules
 from mainspring.admin.selection import JobFilters, JobPage
 from mainspring.admin.workers import WorkerInfo, Workers
+from mainspring.audit import AuditEntry, AuditPage
+from mainspring.leases import LockInfo, LockPage
 
 __all__ = [
+    "AuditEntry",
+    "AuditPage",
     "DeadLetters",
     "Execution",
     "JobFilters",
     "JobPage",
     "Jobs",
+    "LockInfo",
+    "LockPage",
     "QueueStats",
     "Queues",
     "ScheduleInfo",
