@@ -36,8 +36,8 @@ def assert_fine(done: subprocess.CompletedProcess[str]) -> None:
     assert "Warning" not in done.stderr, done.stderr
 
 
-FIRST = {"README.md", "quickstart.md"}
-"""The pages that everybody reads run in the quick tests, too."""
+FIRST = {"README.md"}
+"""The page that everybody reads runs in the quick tests, too."""
 PLAIN = [
     pytest.param(page, marks=[] if page.name in FIRST else [pytest.mark.slow])
     for page in RUNNABLE
@@ -51,6 +51,7 @@ def test_code_of_page_runs(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", ON_MONGODB, ids=name_of)
+@pytest.mark.slow
 def test_code_of_page_runs_on_mongodb(
     page: Path, tmp_path: Path, mongo_server: SharedMongo, mongo_database: str
 ) -> None:
