@@ -74,7 +74,9 @@ def count(filters: JobFilters, as_json: JsonOption = False, app: AppOption = Non
 
 @commands.command()
 def retry(
-    ids: Annotated[list[str], typer.Argument(metavar="ID")], reason: ReasonOption = "", app: AppOption = None
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="The jobs.")],
+    reason: ReasonOption = "",
+    app: AppOption = None,
 ) -> None:
     """Run dead letters again. They have new attempts, and keep their history."""
 

@@ -21,7 +21,7 @@ from mainspring.errors import JobNotFound
 commands = typer.Typer(no_args_is_help=True, help="Look at jobs and steer them.")
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="The jobs; or none, and filters.")]
-Id = Annotated[str, typer.Argument(metavar="ID")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many at most.")]
 
 

@@ -28,7 +28,7 @@ from mainspring.stores.base import BATCH_ROWS
 
 commands = typer.Typer(no_args_is_help=True, help="Look at the locks that are held, and take one away.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The lock.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many at most.")]
 
 

@@ -16,8 +16,8 @@ from mainspring.core.duration import humanize, milliseconds
 
 commands = typer.Typer(no_args_is_help=True, help="Look at queues; pause and resume them, throttle tasks.")
 
-Queue = Annotated[str, typer.Argument(metavar="QUEUE")]
-Task = Annotated[str, typer.Argument(metavar="TASK")]
+Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue.")]
+Task = Annotated[str, typer.Argument(metavar="TASK", help="The task.")]
 WAITING = ("scheduled", "pending", "retrying")
 OTHERS = ("running", "paused", "completed", "failed", "dead", "cancelled")
 ReasonOption = Annotated[str, typer.Option(help="Why; it is shown with the queue.")]
@@ -61,7 +61,7 @@ def _remarks(stats: QueueStats, now: int) -> list[str]:
 
 @commands.command()
 def stats(
-    queue: Annotated[str | None, typer.Argument(metavar="QUEUE")] = None,
+    queue: Annotated[str | None, typer.Argument(metavar="QUEUE", help="The queue; none: all.")] = None,
     as_json: JsonOption = False,
     app: AppOption = None,
 ) -> None:

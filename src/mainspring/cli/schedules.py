@@ -30,8 +30,8 @@ T = TypeVar("T")
 commands = typer.Typer(no_args_is_help=True, help="Look at schedules, make and change them, run them by hand.")
 
 _Text = str | None
-Name = Annotated[str, typer.Argument(metavar="NAME")]
-Names = Annotated[list[str], typer.Argument(metavar="NAME")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="The schedules.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many at most.")]
 InputOption = Annotated[_Text, typer.Option(metavar="INPUT", help="The arguments: a JSON object, or - for stdin.")]
 Times = Annotated[_Text, typer.Argument(metavar="SCHEDULE", help='As text: "0 9 * * 1", "@daily", "every 5m".')]
@@ -130,7 +130,7 @@ def executions(
 def create(
     options: dict[str, Any],
     name: Name,
-    task: Annotated[str, typer.Argument(metavar="TASK")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="What it runs.")],
     input: Annotated[str, typer.Argument(metavar="INPUT", help="The arguments: a JSON object, or - for stdin.")] = "{}",
     paused: Annotated[bool, typer.Option("--paused", help="Let it fire nothing until it is resumed.")] = False,
     as_json: JsonOption = False,

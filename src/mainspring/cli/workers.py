@@ -17,7 +17,7 @@ from mainspring.errors import MainspringError
 
 commands = typer.Typer(no_args_is_help=True, help="Look at the workers that live; pause and resume one of them.")
 
-Id = Annotated[str, typer.Argument(metavar="ID")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The worker.")]
 
 
 @commands.command("list")
