@@ -110,14 +110,14 @@ class Outages:
 
     # -- what the store asks ---------------------------------------------------------------------------------------
 
-    async def before(self, operation: str) -> Failure | None:
+    async def _before(self, operation: str) -> Failure | None:
         """Before a call takes effect. Answers what is to go wrong after it has; raises what goes wrong now."""
         with self._lock:
             self.calls[operation] += 1
             waiting = self._failures.get(operation)
             failure = waiting.popleft() if waiting else None
         for hang in [hang for hang in self._hangs if hang.operation == operation]:
-            await hang.wait()
+            await hang._wait()
         if seconds := self._delays.get(operation):
             await asyncio.sleep(seconds)
         if self.is_down and operation not in WORK_WHEN_DOWN:
@@ -126,7 +126,7 @@ class Outages:
             raise failure.error or StoreUnavailable(f"{operation} fails, because the test says so. Nothing was done.")
         return failure
 
-    def after(self, operation: str, failure: Failure | None) -> None:
+    def _after(self, operation: str, failure: Failure | None) -> None:
         """After a call has taken effect: raises where its answer is to be lost."""
         if failure is not None:
             raise StoreUnavailable(f"{operation}: its answer is lost, because the test says so. It was done.")
@@ -159,7 +159,7 @@ class Hang:
             if not future.done():
                 future.set_result(None)
 
-    async def wait(self) -> None:
+    async def _wait(self) -> None:
         """A call is here."""
         future: Future[None] = Future()
         with self._lock:
@@ -204,15 +204,15 @@ class _Unreliable:
 
     @asynccontextmanager
     async def _transaction(self, inner: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
-        failure = await self.outages.before("transaction")
+        failure = await self.outages._before("transaction")
         async with inner as session:
             yield session
-        self.outages.after("transaction", failure)
+        self.outages._after("transaction", failure)
 
     async def call(self, operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        failure = await self.outages.before(operation)
+        failure = await self.outages._before(operation)
         answer = await getattr(self.inner, operation)(*args, **kwargs)
-        self.outages.after(operation, failure)
+        self.outages._after(operation, failure)
         return answer
 
 
