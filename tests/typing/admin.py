@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, assert_type
 
 from mainspring import Job, JobHandle, Mainspring
-from mainspring.admin import Execution, JobPage, QueueStats, ScheduleInfo, SchedulePage
+from mainspring.admin import Execution, JobPage, QueueStats, ScheduleInfo, SchedulePage, WorkerInfo
 
 app = Mainspring("sqlite://:memory:")
 yesterday = datetime.now(UTC)
@@ -75,3 +75,21 @@ async def wrong() -> None:
     app.schedules.describe(evry="5m")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     number: int = await app.jobs.retry("id")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     await app.jobs.logs("id", after=str(number))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def right_workers_and_acts() -> None:
+    assert_type(await app.workers.list(), list[WorkerInfo])
+    assert_type(await app.workers.get("id"), WorkerInfo | None)
+    assert_type(await app.workers.pause("id", "deploy"), bool)
+    with app.acting("alice", reason="ticket 12"):
+        assert_type(await app.jobs.retry(status="dead", on_progress=progress), int)
+
+
+def progress(changed: int, looked_at: int) -> None: ...
+
+
+async def wrong_workers_and_acts() -> None:
+    await app.workers.get()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await app.workers.pause("id", 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    app.acting(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await app.jobs.retry(status="dead", on_progress="bar")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
