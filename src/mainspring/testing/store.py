@@ -40,7 +40,7 @@ class Outages:
         self.calls: Counter[str] = Counter()
         """How often each operation was called."""
         self._lock = threading.Lock()
-        self.is_down = False
+        self.is_down: bool = False
         self._failures: dict[str, deque[Failure]] = {}
         self._delays: dict[str, float] = {}
         self._hangs: list[Hang] = []
