@@ -10,7 +10,7 @@ from mainspring import Mainspring
 from mainspring.core.job import State
 from mainspring.stores import open_store
 from mainspring.stores.base import Event, Store
-from tests.worker.faulty import Plan, faulty
+from mainspring.testing import Outages, unreliable
 
 
 class SlowGoodbye:
@@ -29,7 +29,7 @@ class SlowGoodbye:
 
 
 async def test_who_joins_while_the_last_one_leaves_is_not_forgotten() -> None:
-    store: Any = faulty(open_store("sqlite://:memory:"), Plan())
+    store: Any = unreliable(open_store("sqlite://:memory:"), Outages())
     goodbye = SlowGoodbye()
     store.clone = lambda: store
     store.subscribe = goodbye.subscribe

@@ -11,19 +11,18 @@ import pytest
 
 from mainspring import DefinitionError, Mainspring, StoreUnavailable, Task
 from mainspring.stores import open_store
-from mainspring.testing import FakeClock
+from mainspring.testing import FakeClock, Outages, unreliable
 from tests.system.conftest import count
-from tests.worker.faulty import Plan, faulty
 
 
 @pytest.fixture
-def plan() -> Plan:
-    return Plan()
+def outages() -> Outages:
+    return Outages()
 
 
 @pytest.fixture
-async def app(plan: Plan, tmp_path: Path, clock: FakeClock) -> AsyncIterator[Mainspring]:
-    app = Mainspring(faulty(open_store(f"sqlite:///{tmp_path}/jobs.db", clock.now), plan), clock=clock)
+async def app(outages: Outages, tmp_path: Path, clock: FakeClock) -> AsyncIterator[Mainspring]:
+    app = Mainspring(unreliable(open_store(f"sqlite:///{tmp_path}/jobs.db", clock.now), outages), clock=clock)
     await app.open()
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
         connection.execute("CREATE TABLE orders (id INTEGER)")
@@ -71,7 +70,9 @@ async def test_an_exception_rolls_back_and_is_raised(app: Mainspring, ship: Task
     assert (ran, orders(tmp_path), await count(app)) == (1, 0, 0)
 
 
-async def test_a_lost_race_is_run_again(app: Mainspring, plan: Plan, ship: Task[[int], None], tmp_path: Path) -> None:
+async def test_a_lost_race_is_run_again(
+    app: Mainspring, outages: Outages, ship: Task[[int], None], tmp_path: Path
+) -> None:
     ran = 0
 
     async def order(session: sqlite3.Connection) -> int:
@@ -81,8 +82,8 @@ async def test_a_lost_race_is_run_again(app: Mainspring, plan: Plan, ship: Task[
         await ship.options(session=session).enqueue(1)  # the first two fail here
         return ran
 
-    plan.fail("transaction", "before", times=2)
-    plan.fail("add", "after", times=2)
+    outages.fail_next(2, operation="transaction")
+    outages.lose_answers(2, operation="add")
     assert await app.with_transaction(order) == 3
     assert (orders(tmp_path), await count(app)) == (1, 1)
 

@@ -16,9 +16,8 @@ from mainspring.core.records import COMPLETION, Record, completion_name
 from mainspring.errors import StoreUnavailable
 from mainspring.process.supervisor import lapse_leases
 from mainspring.stores import open_store
-from mainspring.testing import FakeClock
+from mainspring.testing import FakeClock, Outages, unreliable
 from mainspring.worker.completion import Completions
-from tests.worker.faulty import Plan, faulty
 
 STALE = "stale:1"
 """A worker that has died or sleeps."""
@@ -30,12 +29,12 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "shop.db"
         self.clock = FakeClock()
-        self.plan = Plan()
+        self.outages = Outages()
         self.app = self.another()
 
     def another(self) -> Mainspring:
         """Another program on the same file."""
-        store = faulty(open_store(f"sqlite:///{self.file}", self.clock.now), self.plan)
+        store = unreliable(open_store(f"sqlite:///{self.file}", self.clock.now), self.outages)
         return Mainspring(store, clock=self.clock)
 
     def connect(self) -> sqlite3.Connection:

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 
@@ -14,22 +14,30 @@ from mainspring import Context, Mainspring, Retry
 from mainspring.core.job import State
 from mainspring.stores import open_store
 from mainspring.stores.base import Query
+from mainspring.testing import Outages, unreliable
 from mainspring.worker.worker import Worker
 from tests.worker.conftest import wait_until
-from tests.worker.faulty import Plan, When, faulty
+
+When = Literal["before", "after"]
 
 
 class Rig(NamedTuple):
     app: Mainspring
-    plan: Plan
+    outages: Outages
 
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
-    plan = Plan()
-    app = Mainspring(faulty(open_store("sqlite://:memory:"), plan))
-    yield Rig(app, plan)
+    outages = Outages()
+    app = Mainspring(unreliable(open_store("sqlite://:memory:"), outages))
+    yield Rig(app, outages)
     await app.close()
+
+
+def fail(outages: Outages, operation: str, when: When, times: int = 1) -> None:
+    """Let the next calls fail before they take effect, or lose their answers after that."""
+    plan = outages.fail_next if when == "before" else outages.lose_answers
+    plan(times, operation=operation)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -40,7 +48,7 @@ async def test_a_settle_whose_answer_is_lost_is_no_lost_run(rig: Rig, when: When
     async def job() -> int:
         nonlocal ran
         ran += 1
-        rig.plan.fail("save", when, times=2)
+        fail(rig.outages, "save", when, times=2)
         return 7
 
     async with rig.app.worker() as worker:
@@ -59,7 +67,7 @@ async def test_a_claim_whose_answer_is_lost_is_given_back(rig: Rig, when: When) 
         return 7
 
     handle = await job.enqueue()
-    rig.plan.fail("claim", when)
+    fail(rig.outages, "claim", when)
     async with rig.app.worker(lease="1h", beat="1m"):
         assert await handle.result(timeout=10) == 7
     row = await handle.get()
@@ -82,21 +90,21 @@ async def test_a_store_that_is_down_for_a_while(rig: Rig) -> None:
     async with rig.app.worker(lease=10, beat=0.1, poll=0.1):
         first = await job.enqueue(1)
         await asyncio.wait_for(entered.wait(), 10)
-        rig.plan.down = True
-        renewals, before = rig.plan.calls["renew"], looks(rig.plan)
+        rig.outages.down()
+        renewals, before = rig.outages.calls["renew"], looks(rig.outages)
         go_on.set()
-        await wait_until(lambda: looks(rig.plan) > before + 2, "looks for work to fail")
-        assert looks(rig.plan) - before < 20  # it does not hammer
-        rig.plan.down = False
+        await wait_until(lambda: looks(rig.outages) > before + 2, "looks for work to fail")
+        assert looks(rig.outages) - before < 20  # it does not hammer
+        rig.outages.up()
         assert await first.result(timeout=10) == 1
         assert await (await job.enqueue(2)).result(timeout=10) == 2
-        assert rig.plan.calls["renew"] - renewals < 100
+        assert rig.outages.calls["renew"] - renewals < 100
     assert ran == {1: 1, 2: 1}
 
 
-def looks(plan: Plan) -> int:
+def looks(outages: Outages) -> int:
     """How often a worker looked for work, or for what a lost answer left behind."""
-    return plan.calls["claim"] + plan.calls["find"]
+    return outages.calls["claim"] + outages.calls["find"]
 
 
 async def test_handlers_are_told_before_a_lease_that_cannot_be_renewed_ends(rig: Rig) -> None:
@@ -116,10 +124,10 @@ async def test_handlers_are_told_before_a_lease_that_cannot_be_renewed_ends(rig:
         handle = await job.enqueue()
         await asyncio.wait_for(entered.wait(), 10)
         [hold] = worker.desk.holds
-        rig.plan.down = True
+        rig.outages.down()
         await asyncio.wait_for(told.wait(), 10)
         assert worker.clock.now() <= hold.job.due_at
-        rig.plan.down = False
+        rig.outages.up()
         await handle.result(timeout=10)
     row = await handle.get()
     assert row is not None
@@ -131,7 +139,7 @@ async def test_log_lines_and_hints_may_fail_and_the_run_does_not(rig: Rig) -> No
     async def job(ctx: Context) -> str:
         await ctx.log("gone")
         for name in ("append", "publish", "wake"):
-            rig.plan.fail(name, "before", times=3)
+            rig.outages.fail_next(3, operation=name)
         return "done"
 
     async with rig.app.worker():
@@ -156,11 +164,11 @@ async def test_a_thousand_jobs_through_a_store_that_fails_all_the_time(rig: Rig,
     async with rig.app.worker(poll=0.05) as worker:
         for _ in range(6):
             for name in ("claim", "save", "find", "get"):
-                if not rig.plan.failures.get(name):  # never many in a row: the worker would back off for long
-                    rig.plan.fail(name, when)
+                if not rig.outages.planned(name):  # never many in a row: the worker would back off for long
+                    fail(rig.outages, name, when)
             done = worker.processed
             await wait_until(partial(_has_done, worker, min(done + 20, 1_000)), "progress")
-        rig.plan.failures.clear()
+        rig.outages.up()
         await wait_until(lambda: worker.desk.running == 0 and worker.processed >= 1_000, "all to run", 30)
         counts = await worker.store.count(Query())
     assert {row.state: row.jobs for row in counts if row.jobs} == {State.COMPLETED: 1_000}

@@ -53,10 +53,10 @@ async def test_a_start_that_failed_may_be_tried_again(rig: Rig) -> None:
         return 1
 
     worker = rig.app.worker()
-    rig.plan.down = True
+    rig.outages.down()
     with pytest.raises(StoreUnavailable):
         await worker.start()
-    rig.plan.down = False
+    rig.outages.up()
     async with worker:
         assert await (await job.enqueue()).result(timeout=5) == 1
 
@@ -179,9 +179,9 @@ async def test_a_heartbeat_whose_store_does_not_open_at_once_tries_again(rig: Ri
         return 1
 
     await rig.app.open()
-    rig.plan.fail("open", "before", times=3)
+    rig.outages.fail_next(3, operation="open")
     async with rig.app.worker(beat=0.02, lease=5) as worker:
-        await wait_until(lambda: rig.plan.calls["renew"] + rig.plan.calls["time"] > 3, "the heartbeat to beat")
+        await wait_until(lambda: rig.outages.calls["renew"] + rig.outages.calls["time"] > 3, "the heartbeat to beat")
         assert await (await job.enqueue()).result(timeout=5) == 1
         assert worker.stats().status == "running"
 

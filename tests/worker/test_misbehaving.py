@@ -107,11 +107,11 @@ async def test_a_log_line_costs_no_lease(rig: Rig) -> None:
         await go_on.wait()
         return "said"
 
-    rig.plan.fail("append", "before", times=10_000)
+    rig.outages.fail_next(10_000, operation="append")
     async with rig.app.worker(lease=0.4, beat=0.1):
         handle = await talk.enqueue()
-        await wait_until(lambda: rig.plan.calls["append"] > 5, "the lines to fail for longer than the lease")
-        rig.plan.failures.clear()
+        await wait_until(lambda: rig.outages.calls["append"] > 5, "the lines to fail for longer than the lease")
+        rig.outages.up()
         go_on.set()
         assert await handle.result(timeout=5) == "said"
         [line] = await (await rig.app.connect()).store.tail(handle.id)

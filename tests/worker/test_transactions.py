@@ -330,14 +330,14 @@ async def test_a_run_that_cannot_learn_its_end_is_lost_and_the_next_claim_finds_
         async with ctx.transaction() as session:
             shop.order(session)
             await ctx.mark_completed("sold", session=session)
-            shop.plan.down = True
+            shop.outages.down()
         await shop.clock.advance("16s")
         raise ValueError("late")
 
     async with shop.app.worker(poll=0.05) as worker:
         job = await sell.enqueue()
         await wait_until(lambda: ran == 1 and not worker.desk.holds, "the run to be given up")
-        shop.plan.down = False
+        shop.outages.up()
         await job.result(timeout=10)
     assert (ran, shop.orders) == (1, [1])
     row = await job.get()
@@ -360,8 +360,8 @@ async def test_a_commit_whose_answer_is_lost_is_not_made_again(
             await ctx.mark_completed("sold", session=session)
             return "callback"
 
-        shop.plan.fail("transaction", "before")
-        shop.plan.fail("transaction", "after")
+        shop.outages.fail_next(operation="transaction")
+        shop.outages.lose_answers(operation="transaction")
         fail(unread)
         await ctx.with_transaction(order)
         return "sold"
@@ -403,12 +403,12 @@ async def test_the_heartbeat_leaves_a_completed_job_alone(shop: Shop) -> None:
     async with shop.app.worker(beat=0.05, lease=0.2) as worker:
         job = await sell.enqueue()
         await job.result(timeout=10)
-        renewals, passes = shop.plan.calls["renew"], shop.plan.calls["time"]
+        renewals, passes = shop.outages.calls["renew"], shop.outages.calls["time"]
         for _ in range(8):  # the clock stands still but for this, and a beat is told by it
             await shop.clock.advance("1s")
             passes += 1
-            await wait_until(lambda: shop.plan.calls["time"] >= passes, "a beat")  # noqa: B023
-        assert shop.plan.calls["renew"] == renewals
+            await wait_until(lambda: shop.outages.calls["time"] >= passes, "a beat")  # noqa: B023
+        assert shop.outages.calls["renew"] == renewals
         [hold] = worker.desk.holds
         assert (hold.stop, len(hold.lines)) == (None, 1)
         assert worker.heartbeat._next(shop.clock.now()) == 0.05, "it does not hurry for lines that wait for the end"
