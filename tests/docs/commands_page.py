@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import typer.main
@@ -12,9 +13,15 @@ from mainspring.cli.settings import SETTINGS
 from tests.docs.docstrings import prose
 
 
+@cache
+def root() -> Any:
+    """All of it. To build it takes a tenth of a second."""
+    return typer.main.get_command(app)
+
+
 def commands(command: Any = None, name: str = "mainspring") -> Iterator[tuple[str, Any]]:
     """Every command that does something, with its name."""
-    command = typer.main.get_command(app) if command is None else command
+    command = root() if command is None else command
     if hasattr(command, "commands"):
         for part, inner in command.commands.items():
             yield from commands(inner, f"{name} {part}")

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-import typer.main
 
-from mainspring.cli import app
 from mainspring.cli.settings import SETTINGS, Setting
-from tests.docs.commands_page import commands
+from tests.docs.commands_page import commands, root
 from tests.docs.pages import ROOT, blocks, pages
 
 
@@ -34,7 +31,7 @@ TARGETS = sorted({shlex.split(line, comments=True)[1] for line in shown("make")}
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_command_exists(line: str) -> None:
-    command: Any = typer.main.get_command(app)
+    command = root()
     words = shlex.split(line, comments=True)[1:]
     while hasattr(command, "commands"):
         assert words, f"{line!r} ends before its command"
