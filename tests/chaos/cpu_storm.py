@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from mainspring import Mainspring, Retry
+from mainspring import Mainspring, Retry, Task
 from mainspring.stores.base import Query
 
 app = Mainspring(sys.argv[1] if len(sys.argv) > 1 else "sqlite://:memory:")
@@ -58,7 +58,7 @@ async def beside(number: int) -> int:
     return number
 
 
-MIX = [good, leaks, segfaults, exits, raises, good, beside, good, leaks, good]
+MIX: list[Task[[int], Any]] = [good, leaks, segfaults, exits, raises, good, beside, good, leaks, good]
 """And each hundredth one loops."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from mainspring import JobFailed, ResultError
+from mainspring import JobFailed, ResultError, Retry
 from mainspring.core.job import Job, State
 from mainspring.testing import kit
 from mainspring.worker.worker import Worker
@@ -31,7 +31,7 @@ async def worker() -> AsyncIterator[Worker]:
 
 async def ended(job: Any, seconds: float = 20) -> Job:
     """The row, however it ended."""
-    with contextlib.suppress(ResultError):
+    with contextlib.suppress(ResultError, Retry):
         await shop.app.ended(job.id, seconds)
     return await shop.app.get(job.id)
 
@@ -148,7 +148,7 @@ async def test_a_transaction_of_another_process_is_refused(worker: Worker) -> No
 
 async def test_a_store_in_memory_is_out_of_reach_for_it(worker: Worker) -> None:
     with pytest.raises(JobFailed, match="cannot reach the store of its worker"):
-        await (await shop.enqueues.options(retry=shop.Retry(1)).enqueue(1)).result(timeout=20)
+        await (await shop.enqueues.options(retry=Retry(1)).enqueue(1)).result(timeout=20)
 
 
 # -- the end of a process ----------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ async def test_neighbours_are_unharmed_by_a_crash(worker: Worker, tmp_path: Path
 
 async def test_a_timed_out_handler_is_killed_and_no_other(worker: Worker, tmp_path: Path) -> None:
     other = await shop.loops.enqueue(str(tmp_path), seconds=1.5)
-    late = await shop.loops.options(timeout=0.3, retry=shop.Retry(1)).enqueue(str(tmp_path))
+    late = await shop.loops.options(timeout=0.3, retry=Retry(1)).enqueue(str(tmp_path))
     row = await ended(late)
     assert (row.state, [run.outcome for run in row.runs]) == (State.DEAD, ["timed_out"])
     assert (await ended(other)).state is State.COMPLETED

@@ -66,7 +66,7 @@ def test_an_async_handler_is_refused() -> None:
 def test_cpu_is_true_or_false() -> None:
     app = Mainspring("sqlite://:memory:")
     with pytest.raises(DefinitionError, match="bad cpu: 2"):
-        app.task(cpu=2)(shop.nothing.function)  # type: ignore[arg-type, call-overload]
+        app.task(cpu=2)(shop.nothing.function)  # type: ignore[call-overload]
     with pytest.raises(UnknownOption, match="is cpu=True"):
         app.task(process=True)(shop.nothing.function)  # type: ignore[call-overload]
 
