@@ -9,14 +9,17 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mainspring import Mainspring
+from mainspring.cli import watch
+from mainspring.core.handle import JobEvent
 from mainspring.core.job import Error, State
+from mainspring.errors import StoreUnavailable
 from tests.factory import make_job
 from tests.system.cli_shop import SOURCE, Shop, on_terminal
 
@@ -104,6 +107,26 @@ def test_json_is_an_event_a_line(shop: Shop) -> None:
     assert events[-1]["status"] == "completed"
 
 
+def test_a_store_that_is_away_for_a_while_ends_no_watching(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = run_to_its_end(shop, "steps")
+    events = Mainspring.events
+    times = 0
+
+    async def away(self: Mainspring, id: str) -> AsyncIterator[JobEvent]:
+        nonlocal times
+        times += 1
+        async for event in events(self, id):
+            yield event
+            if times <= 2:
+                raise StoreUnavailable("the store is away.")
+
+    monkeypatch.setattr(Mainspring, "events", away)
+    monkeypatch.setattr(watch, "AWAY", 0)
+    kinds = [line.split("\t")[1] for line in shop.ok("watch", id).splitlines()]
+    assert times == 3
+    assert kinds == ["info", "progress", "state"], "nothing is left out, and no log line comes twice"
+
+
 def test_enqueue_takes_one_of_wait_and_watch(shop: Shop) -> None:
     result = shop.run("enqueue", "send", '{"to": "Ada"}', "--wait", "5s", "--watch")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -152,22 +175,22 @@ def test_a_terminal_sees_log_bar_and_result(shop: Shop) -> None:
 def test_a_terminal_is_told_that_nobody_runs_the_job_and_ctrl_c_ends_only_the_watching(shop: Shop) -> None:
     id = shop.ok("enqueue", "endless").strip()
     ours, theirs = pty.openpty()
-    watch = shop.start("watch", id, stdin=theirs, stdout=theirs, stderr=theirs)
+    watching = shop.start("watch", id, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     seen = b""
     try:
         while not (b"no living worker runs endless" in seen and b"pending" in seen):
             seen += os.read(ours, 4096)
-        watch.send_signal(signal.SIGINT)
+        watching.send_signal(signal.SIGINT)
         while True:
             try:
                 seen += os.read(ours, 4096)
             except OSError:
                 break
-        assert watch.wait(timeout=20) == 130
+        assert watching.wait(timeout=20) == 130
     finally:
-        watch.kill()
-        watch.wait()
+        watching.kill()
+        watching.wait()
         os.close(ours)
     assert b"Traceback" not in seen
     assert shop.lines("jobs", "list")[0][3] == "pending"

@@ -5,7 +5,8 @@ On a terminal: what it logs, and a bar below. In a pipe: a line an event. With `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Protocol
 
@@ -19,6 +20,10 @@ from mainspring.cli.output import COLOURS, JsonOption, When, clean, note, on_ter
 from mainspring.cli.session import AppOption, run
 from mainspring.core.handle import JobEvent
 from mainspring.core.job import Job, State
+from mainspring.errors import StoreUnavailable
+
+AWAY = 1.0
+"""Seconds after which a store that did not answer is asked again."""
 
 Id = Annotated[str, typer.Argument(metavar="JOB", help="Its id.")]
 
@@ -40,12 +45,30 @@ async def follow(app: Mainspring, id: str, as_json: bool) -> State:
     with _screen(job, as_json) as screen:
         if not job.state.terminal and not as_json:
             await _warn(app, job)
-        async for event in app.events(id):
+        async for event in _events(app, id):
             screen.show(event)
     job = await app.get(id)
     if on_terminal() and not as_json and job.has_result and job.state is State.COMPLETED:
         say(f"result: {job.result}")
     return job.state
+
+
+async def _events(app: Mainspring, id: str) -> AsyncIterator[JobEvent]:
+    """What happens to a job, also over a store that is away for a while. No log line comes twice."""
+    said = 0
+    while True:
+        known = said
+        try:
+            async for event in app.events(id):
+                if event.kind == "log" and known:
+                    known -= 1
+                    continue
+                said += event.kind == "log"
+                yield event
+            return
+        except StoreUnavailable as error:
+            note(f"{error} Watching goes on when it is back.")
+            await asyncio.sleep(AWAY)
 
 
 async def _warn(app: Mainspring, job: Job) -> None:
