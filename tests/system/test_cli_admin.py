@@ -276,6 +276,26 @@ def test_the_audit_trail_is_listed_and_filtered(shop: Shop) -> None:
     assert (document["changed"], document["outcome"]) == (2, "done")
 
 
+def test_an_act_that_says_no_reason_of_its_own_takes_the_one_of_the_command(shop: Shop) -> None:
+    [id] = add(shop)
+    for args in (
+        ["queues", "pause", "emails"],
+        ["queues", "resume", "emails"],
+        ["queues", "throttle", "send"],
+        ["queues", "unthrottle", "send"],
+        ["dead", "retry", id],
+        ["jobs", "pause", id],
+        ["jobs", "resume", id],
+        ["jobs", "delete", id],
+        ["dead", "purge", "--yes"],
+    ):
+        shop.ok(*args, "--reason", f"why {args[1]}")
+        assert shop.lines("audit")[0][5] == f"why {args[1]}", args
+    too_long = shop.run("dead", "purge", "--yes", "--reason", "x" * 3_000)
+    assert too_long.exit_code == 2
+    assert "bad reason" in too_long.stderr
+
+
 def test_the_audit_trail_goes_on_past_a_page(shop: Shop) -> None:
     async def command(app: Mainspring) -> None:
         for n in range(520):

@@ -9,6 +9,7 @@ import typer
 from mainspring.admin import QueueStats
 from mainspring.admin.view import stats_view
 from mainspring.app import Mainspring
+from mainspring.cli.acts import ReasonOption as AuditReason
 from mainspring.cli.filters import duration_of
 from mainspring.cli.output import JsonOption, When, note, print_fields, print_json_lines, print_rows, say
 from mainspring.cli.session import AppOption, run
@@ -108,11 +109,12 @@ def pause(queue: Queue, reason: ReasonOption = "", app: AppOption = None) -> Non
 
 
 @commands.command()
-def resume(queue: Queue, app: AppOption = None) -> None:
+def resume(queue: Queue, reason: AuditReason = "", app: AppOption = None) -> None:
     """Let a paused queue go on."""
 
     async def command(found: Mainspring) -> None:
-        opened = await found.queues.resume(queue)
+        with found.acting(reason=reason):
+            opened = await found.queues.resume(queue)
         say(f"resumed {queue}" if opened else f"{queue} was not paused")
 
     run(app, command)
@@ -144,11 +146,12 @@ def throttle(
 
 
 @commands.command()
-def unthrottle(task: Task, app: AppOption = None) -> None:
+def unthrottle(task: Task, reason: AuditReason = "", app: AppOption = None) -> None:
     """Let jobs of a throttled task start again."""
 
     async def command(found: Mainspring) -> None:
-        opened = await found.queues.unthrottle(task)
+        with found.acting(reason=reason):
+            opened = await found.queues.unthrottle(task)
         say(f"unthrottled {task}" if opened else f"{task} was not throttled")
 
     run(app, command)
