@@ -150,7 +150,7 @@ class Act:
 
 
 class Audit:
-    """`app.audit`: reads the trail. The parts of the app that administer write it, by `act`."""
+    """Who did what, when, to how many: `app.audit`. The parts of the app that administer write it, by `act`."""
 
     def __init__(self, connect: Connect, clock: Clock, keep: int = KEEP) -> None:
         self._connect = connect

@@ -4,7 +4,7 @@ else.
 No policy lives here: what a job becomes is decided in `core.states`, and saved by swap.
 """
 
-from mainspring.admin.dead_letters import DeadLetters
+from mainspring.admin.dead_letters import DeadFilters, DeadLetters
 from mainspring.admin.jobs import Jobs
 from mainspring.admin.queue_stats import QueueStats
 from mainspring.admin.queues import Queues
@@ -19,6 +19,7 @@ from mainspring.leases import LockInfo, LockPage
 __all__ = [
     "AuditEntry",
     "AuditPage",
+    "DeadFilters",
     "DeadLetters",
     "Execution",
     "JobFilters",

@@ -34,7 +34,9 @@ class DeadFilters(TypedDict, total=False):
 
 
 class DeadLetters:
-    """`app.dead_letters`. An entry is a `Job` in state dead: `reason`, `error`, `attempts`, `finished_at`, `runs`."""
+    """Jobs that failed for good, until somebody decides: `app.dead_letters`.
+
+    An entry is a `Job` in state dead: `reason`, `error`, `attempts`, `finished_at`, `runs`."""
 
     def __init__(self, app: App) -> None:
         self._app = app

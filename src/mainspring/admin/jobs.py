@@ -31,7 +31,9 @@ from mainspring.stores.base import BATCH_ROWS, LogLine
 
 
 class Jobs:
-    """`app.jobs`. Acts take an id, or filters (`JobFilters`; one at least), and then answer how many jobs changed.
+    """Jobs, one by its id or all that filters name: `app.jobs`.
+
+    Acts take an id, or filters (`JobFilters`; one at least), and then answer how many jobs changed.
 
     An act on a job that is running, or that others change meanwhile, loses nothing: each is a swap of its row.
     """

@@ -22,7 +22,7 @@ from mainspring.stores.base import Query
 
 
 class Queues:
-    """`app.queues`."""
+    """Queues: what lies in them, and holding them or tasks back: `app.queues`."""
 
     def __init__(self, app: App) -> None:
         self._app = app

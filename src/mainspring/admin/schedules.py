@@ -46,7 +46,9 @@ Change = Callable[[Schedule, int], Schedule]
 
 
 class Schedules:
-    """`app.schedules`. A schedule is named by people, and keeps its history and its id whatever is changed in it."""
+    """Schedules: made, looked at, changed, paused, run by hand: `app.schedules`.
+
+    A schedule is named by people, and keeps its history and its id whatever is changed in it."""
 
     def __init__(self, app: App) -> None:
         self._app = app

@@ -49,7 +49,7 @@ class WorkerInfo:
 
 
 class Workers:
-    """`app.workers`."""
+    """Workers: which live, and what they are doing: `app.workers`."""
 
     def __init__(self, app: App) -> None:
         self._app = app
