@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mainspring import Context, DefinitionError, JobCancelled, JobFailed, Mainspring, Retry, Snooze
+from mainspring import Context, DefinitionError, Depends, JobCancelled, JobFailed, Mainspring, Retry, Snooze
 from mainspring.worker.middleware import CallNext
 
 WAIT = 10
@@ -164,6 +164,32 @@ async def test_the_handler_is_not_called_where_call_next_is_not(app: Mainspring)
     async with app.worker():
         assert await (await handler.enqueue()).result(timeout=WAIT) == "instead"
     assert called == []
+
+
+async def test_the_handler_runs_again_where_call_next_is_called_again(app: Mainspring) -> None:
+    made: list[int] = []
+
+    def provider() -> int:
+        made.append(len(made))
+        return made[-1]
+
+    @app.middleware
+    async def insist(call_next: CallNext, ctx: Context) -> Any:
+        try:
+            return await call_next(ctx)
+        except ConnectionError:
+            return await call_next(ctx)
+
+    @app.task(retries=0)
+    async def handler(n: int, made: int = Depends(provider)) -> list[int]:
+        if made == 0:
+            raise ConnectionError
+        return [n, made]
+
+    async with app.worker():
+        job = await handler.enqueue(7)
+        assert await job.result(timeout=WAIT) == [7, 1]
+        assert len((await job.get()).runs) == 1
 
 
 async def test_it_runs_within_the_timeout_even_around_a_handler_in_a_thread(app: Mainspring) -> None:
