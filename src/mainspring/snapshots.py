@@ -72,6 +72,7 @@ class Snapshots:
         names, were in before: old code may go on to enqueue there, and delayed jobs may lie there for long."""
         own = {task.name: task for task in tasks}
         names = dict.fromkeys(name for task in tasks for name in (task.name, *task.aliases))
+        stored: dict[str, Record] = {}
         for _ in range(ROUNDS):
             stored = {name: record for name in names if (record := await self._store.read(TASK, name)) is not None}
             wanted = {name: _remembering(task.snapshot(), stored.get(name)) for name, task in own.items()}

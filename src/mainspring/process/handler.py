@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, BinaryIO, NamedTuple
 
+import msgspec
+
 from mainspring.core.task import Task
 from mainspring.errors import InputError, OutputError, PayloadTooLarge
 from mainspring.logs import running
@@ -43,7 +45,7 @@ def serve(line: socket.socket, handlers: Handlers) -> None:
             answer = _run(order, handlers, reports)
             last = _had_its_share(jobs, handlers.setup)
             _flush()
-            reports.end(type(answer)(**{f: getattr(answer, f) for f in answer.__struct_fields__} | {"last": last}))
+            reports.end(msgspec.structs.replace(answer, last=last))
             if last:
                 return
 

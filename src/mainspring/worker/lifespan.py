@@ -11,7 +11,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mainspring.core.annotations import is_async, is_async_generator
 from mainspring.errors import DefinitionError
@@ -124,7 +124,8 @@ def check_lifespan(function: Any) -> LifespanFunction:
         inspect.signature(function).bind(None)
     except TypeError as e:
         raise DefinitionError(f"bad lifespan: {_name(function)} ({e}). Expected one parameter, the app.") from e
-    return asynccontextmanager(function) if is_async_generator(function) else function
+    made = asynccontextmanager(cast(Any, function)) if is_async_generator(function) else function
+    return cast(LifespanFunction, made)
 
 
 def _checked(given: object, function: LifespanFunction) -> Mapping[str, Any]:
