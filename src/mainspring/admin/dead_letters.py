@@ -36,7 +36,8 @@ class DeadFilters(TypedDict, total=False):
 class DeadLetters:
     """Jobs that failed for good, until somebody decides: `app.dead_letters`.
 
-    An entry is a `Job` in state dead: `reason`, `error`, `attempts`, `finished_at`, `runs`."""
+    An entry is a `Job` in state dead: `reason`, `error`, `attempts`, `finished_at`, `runs`.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app

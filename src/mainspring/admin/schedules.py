@@ -48,7 +48,8 @@ Change = Callable[[Schedule, int], Schedule]
 class Schedules:
     """Schedules: made, looked at, changed, paused, run by hand: `app.schedules`.
 
-    A schedule is named by people, and keeps its history and its id whatever is changed in it."""
+    A schedule is named by people, and keeps its history and its id whatever is changed in it.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app

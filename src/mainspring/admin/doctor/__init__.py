@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from mainspring.admin.connection import App
 from mainspring.admin.doctor import mongo, redis, schedules, settings, sqlite, tasks, work
-from mainspring.admin.doctor.finding import Facts, Finding, Level, danger, facts_of, unread
+from mainspring.admin.doctor.finding import Facts, Finding, Level, danger, facts_of, ok, unread
 from mainspring.core.clock import wall_ms
 from mainspring.errors import StoreError
 
@@ -34,7 +34,10 @@ async def examine(
     except StoreError as error:
         return [_failed("store", error)]
     judge = JUDGES.get(str(told[0].value))
-    findings = [] if judge is None else list(judge(facts_of(told)))
+    facts = facts_of(told)
+    findings = [] if judge is None else list(judge(facts))
+    if "schema" in facts:  # a newer one would not have been opened
+        findings.append(ok("schema", f"{facts['schema']}, which this version knows"))
     findings += unread(told)
     if worker is not None:
         findings += settings.judge(worker, processes, str(told[0].value))
