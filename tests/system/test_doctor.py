@@ -58,6 +58,7 @@ def test_a_file_in_a_folder_is_fine(shop: Shop) -> None:
     found = examine(shop, "shop:app")
     assert levels(found)["file"] == "ok"
     assert str(shop.folder / "shop.db") in found["file"]["found"]
+    assert (levels(found)["schema"], levels(found)["disk"], levels(found)["clock"]) == ("ok", "ok", "ok")
     assert not {"danger", "warning"} & set(levels(found).values())
 
 
