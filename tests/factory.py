@@ -79,6 +79,7 @@ OUTCOMES: dict[str, Outcome] = {
     "hopeless": Failure(error=BOOM, retryable=False),
     "forgotten": Failure(error=BOOM, retryable=False, dead_letter=False),
     "snooze": Snoozed(until=NOW + 30_000, note="later"),
+    "misfit": Snoozed(until=NOW + 1_000, note="left", misfit_since=NOW),
     "skip": Skipped(note="gone"),
     "cancelled": Cancelled(reason="by itself"),
     "dead": Dead(reason="hopeless", error=BOOM),

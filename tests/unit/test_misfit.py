@@ -54,7 +54,7 @@ def test_a_misfit_has_not_begun_so_it_expires_as_it_was_asked_to() -> None:
     assert (late.state, late.reason) == (State.CANCELLED, "expired")
 
 
-@pytest.mark.parametrize("name", sorted(OUTCOMES))
+@pytest.mark.parametrize("name", sorted(OUTCOMES.keys() - {"misfit"}))
 def test_a_run_of_the_right_version_ends_the_wait(name: str) -> None:
     job = back(make_job(), NOW)
     outcome: Outcome = OUTCOMES[name]
