@@ -137,7 +137,7 @@ class _Subset:
             return False
         return all(name in read and _same(value, read[name]) for name, value in self._part.items())
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
     def __repr__(self) -> str:
         return f"subset({dict(self._part)!r})"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -130,9 +131,9 @@ def raise_first(errors: tuple[BaseException, ...]) -> None:
     raise errors[0]
 
 
-async def _first_of(*waits: object) -> None:
+async def _first_of(*waits: Awaitable[object]) -> None:
     """Wait for the first of some awaitables, raise what it raised, and end the others."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
