@@ -403,6 +403,36 @@ def test_inline_for_synchronous_callers(shop: Shop) -> None:
         assert shop.app.sync(job.result) == "box of tea"
 
 
+async def test_inline_a_job_that_asks_for_itself_does_not_wait_for_itself(shop: Shop) -> None:
+    runs: list[int] = []
+
+    @shop.app.task(debounce="1s")
+    async def settle_down() -> None:
+        runs.append(1)
+        if len(runs) == 1:
+            await settle_down.enqueue()
+
+    async with kit(shop.app, inline=True) as k:
+        await settle_down.enqueue()
+        await k.advance("1s")
+        assert len(runs) == 1
+        assert (await k.assert_enqueued(settle_down, at="1s")).status == "scheduled"
+        await k.advance("1s")
+        assert len(runs) == 2
+
+
+async def test_inline_what_never_ends_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mainspring.testing.inline.TIMEOUT", 0.05)
+
+    @shop.app.task
+    async def stuck() -> None:
+        await asyncio.Event().wait()
+
+    async with kit(shop.app, inline=True):
+        with pytest.raises(NotDrained, match=r"inline: job \w\S+ of task 'stuck' has not ended within 0\.05 s"):
+            await stuck.enqueue()
+
+
 async def test_inline_can_be_turned_on_and_off(shop: Shop) -> None:
     async with kit(shop.app) as k:
         await shop.pack.enqueue("a")
