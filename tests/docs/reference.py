@@ -152,7 +152,7 @@ def _shown(value: object) -> str:
 def _class(name: str, each: type) -> Iterator[str]:
     yield f"## {name}"
     if "__init__" in vars(each) and not issubclass(each, BaseException | dict):
-        yield "```python\n" + "\n".join(signatures(name, each)) + "\n```"
+        yield "```py\n" + "\n".join(signatures(name, each)) + "\n```"
     yield prose(each.__doc__)
     rows = _rows(each)
     if rows:
@@ -184,14 +184,14 @@ def _method(owner: str, name: str, function: Any) -> Iterator[str]:
     if isinstance(function, property) or type(function).__name__ == "cached_property":
         getter = getattr(function, "fget", None) or function.func
         answer = inspect.signature(getter).return_annotation
-        yield f"```python\n{name}: {answer}\n```"
+        yield f"```py\n{name}: {answer}\n```"
         yield prose(getter.__doc__)
     else:
         yield from _function(name, getattr(function, "__func__", function))
 
 
 def _function(name: str, function: Any) -> Iterator[str]:
-    yield "```python\n" + "\n".join(signatures(name, function)) + "\n```"
+    yield "```py\n" + "\n".join(signatures(name, function)) + "\n```"
     yield prose(function.__doc__)
 
 

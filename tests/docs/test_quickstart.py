@@ -28,6 +28,7 @@ class Reader:
         self.folder = folder
         self.id = ""
         self.worker: subprocess.Popen[str] | None = None
+        self.watch: subprocess.Popen[str] | None = None
         self.pid = 0
         paths = os.pathsep.join([str(ROOT / "src"), str(folder)])
         self.env = {**os.environ, "PYTHONPATH": paths, "MAINSPRING_APP": "app:app", "PYTHONUNBUFFERED": "1"}
@@ -47,9 +48,10 @@ class Reader:
 
     def type(self, line: str, shown: str) -> None:
         """Type a command, and compare its answer with the page, but for ids."""
-        words = shlex.split(re.sub(r"\bID\b|[0-9a-f]{8}-[0-9a-f-]{27}", self.id, line).replace('"to": 20', '"to": 3'))
+        words = shlex.split(re.sub(r"\bID\b|[0-9a-f]{8}-[0-9a-f-]{27}", self.id, line).replace('"to": 20', '"to": 5'))
         if words[0] == "kill":
             os.kill(self.pid, signal.SIGKILL)
+            self.look_away()
         elif words[1] == "worker":
             self.start()
         elif words[1] == "watch":
@@ -100,19 +102,24 @@ class Reader:
 
     def watch_a_little(self) -> None:
         command = self.command(["mainspring", "watch", self.id])
-        with subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=subprocess.PIPE, text=True) as watch:
-            assert watch.stdout is not None
-            for line in watch.stdout:
-                if "counted 1" in line:
-                    break
-            watch.send_signal(signal.SIGINT)
-            watch.communicate()
+        self.watch = subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=subprocess.PIPE, text=True)
+        assert self.watch.stdout is not None
+        for line in self.watch.stdout:
+            if "counted 1" in line:
+                break
+
+    def look_away(self) -> None:
+        if self.watch is not None:
+            self.watch.kill()
+            self.watch.communicate()
+            self.watch = None
 
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
     reader = Reader(tmp_path)
     yield reader
+    reader.look_away()
     if reader.worker is not None and reader.worker.poll() is None:
         reader.worker.kill()
         reader.worker.communicate()
