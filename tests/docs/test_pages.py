@@ -15,6 +15,17 @@ from tests.servers.shared import SharedMongo
 RUNNABLE = [page for page in pages() if any(block.language == "python" and block.run for block in blocks(page))]
 ON_MONGODB = [page for page in RUNNABLE if NEEDS_MONGODB in page.read_text()]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SAYS = {
+    "bulk": "order 1 is confirmed",
+    "debounce": "home at version 100",
+    "embedded_worker": "sent to grace by attempt 1",
+    "fastapi_app": "{'status': 'completed', 'report': {'month': '2030-01', 'pages': 3}}",
+    "from_sync_code": "worker ended with 0",
+    "progress": "cancelled: seen enough",
+    "quickstart": "Hello Ada!",
+    "retries": "flaky: answered attempt 3",
+}
+"""What each example prints, among other things."""
 
 
 def name_of(path: Path) -> str:
@@ -62,7 +73,13 @@ def test_code_of_page_runs_on_mongodb(
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
 @pytest.mark.slow
 def test_example_runs(example: Path, tmp_path: Path) -> None:
-    assert_fine(run_python(str(example), folder=tmp_path))
+    done = run_python(str(example), folder=tmp_path)
+    assert_fine(done)
+    assert SAYS[example.stem] in done.stdout
+
+
+def test_every_example_is_run() -> None:
+    assert [example.stem for example in EXAMPLES] == sorted(SAYS)
 
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
