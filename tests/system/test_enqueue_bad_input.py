@@ -175,9 +175,9 @@ async def test_bad_options_of_a_call(app: Mainspring, case: str) -> None:
 
 BAD_TASKS: dict[str, tuple[dict[str, Any], str]] = {
     "a slip of the pen": ({"retires": 3}, "'retires' is no option of a task. Did you mean 'retries'"),
-    "an option that does not exist yet": (
-        {"cpu": True},
-        r"'cpu' is no option of a task\. .*Known options: name, queue",
+    "an option that does not exist": (
+        {"gpu": True},
+        r"'gpu' is no option of a task\. .*Known options: name, queue",
     ),
     "a flag that is none": ({"capture": "yes"}, "bad capture: 'yes'. Expected True or False."),
     "an option of a call": ({"delay": 5}, r"belongs to a call: task.options\(delay=...\)"),
