@@ -7,8 +7,10 @@ The fixtures are synchronous, so they are the same with pytest-asyncio in any mo
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +31,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     text = "mainspring({}): options of the fixture mainspring_kit.".format(", ".join(f"{name}=..." for name in OPTIONS))
     config.addinivalue_line("markers", text)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """What a test leaves running ends with it, in its own event loop: some plugins close that before fixtures end."""
+    kit = getattr(item, "funcargs", {}).get("mainspring_kit")
+    if kit is not None and isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.obj = _and_close(item.obj, kit)
+
+
+def _and_close(test: Callable[..., Awaitable[None]], kit: Kit) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            await test(*args, **kwargs)
+        finally:
+            await kit.close()
+
+    return run
 
 
 @pytest.fixture

@@ -126,6 +126,35 @@ def test_with_the_plugin_of_anyio(project: Project) -> None:
     project.run(test).assert_outcomes(passed=7)
 
 
+LEFT = """
+import pytest
+from shop import app
+
+left = []
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+@pytest.mark.PLUGIN
+@pytest.mark.mainspring(inline=True)
+async def test_it(mainspring_kit):
+    worker = app.worker()
+    await worker.start()
+    left.append(worker)
+
+def test_after_it():
+    assert left[0].stats().status == "stopped"
+    assert left[0].loop.is_closed()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plugin", ["asyncio", "anyio"])
+def test_what_is_left_is_stopped_before_its_event_loop_is(project: Project, plugin: str) -> None:
+    project.run(LEFT.replace("PLUGIN", plugin), "-p", "no:randomly").assert_outcomes(passed=2)
+
+
 @pytest.mark.slow
 def test_in_parallel_and_in_random_order(project: Project) -> None:
     project.run(ASYNC, "-n", "2", "-p", "randomly").assert_outcomes(passed=7)

@@ -97,7 +97,7 @@ class Kit:
                 if self._check and error is None:
                     await self.assert_no_failures()
             finally:
-                await self._close_here()
+                await self.close()
 
     def _begin(self) -> Self:
         inner = open_store(self._url, self.clock.now) if isinstance(self._url, str) else self._url
@@ -109,8 +109,9 @@ class Kit:
         self.inline = False
         self.store.up()
 
-    async def _close_here(self) -> None:
-        """Stop the workers that this event loop still has, whatever their handlers do, and close its client."""
+    async def close(self) -> None:
+        """Stop the workers that run in this event loop, whatever their handlers do, and let go of the store here. The
+        end of a kit does it; what has an event loop of its own, which ends before that, should."""
         for worker in self.workers_here():
             await worker.stop(grace=0)
         await self.app.close()
@@ -121,9 +122,9 @@ class Kit:
             if loop.is_closed():
                 continue
             if loop.is_running():
-                asyncio.run_coroutine_threadsafe(self._close_here(), loop).result(CLOSING)
+                asyncio.run_coroutine_threadsafe(self.close(), loop).result(CLOSING)
             else:
-                loop.run_until_complete(self._close_here())
+                loop.run_until_complete(self.close())
 
     # -- running jobs ----------------------------------------------------------------------------------------------
 
