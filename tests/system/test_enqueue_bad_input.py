@@ -176,8 +176,8 @@ async def test_bad_options_of_a_call(app: Mainspring, case: str) -> None:
 BAD_TASKS: dict[str, tuple[dict[str, Any], str]] = {
     "a slip of the pen": ({"retires": 3}, "'retires' is no option of a task. Did you mean 'retries'"),
     "an option that does not exist": (
-        {"gpu": True},
-        r"'gpu' is no option of a task\. .*Known options: name, queue",
+        {"wings": True},
+        r"'wings' is no option of a task\. .*Known options: name, aliases, queue",
     ),
     "a flag that is none": ({"capture": "yes"}, "bad capture: 'yes'. Expected True or False."),
     "an option of a call": ({"delay": 5}, r"belongs to a call: task.options\(delay=...\)"),
