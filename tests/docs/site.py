@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,8 +18,9 @@ def build(target: Path) -> int:
     """The exit code of Sphinx. Each build is a whole one: what a page includes or links to may have changed."""
     socket.socket.connect = _refuse  # type: ignore[method-assign]
     socket.getaddrinfo = _refuse
-    options = ["-q", "-E", "-W", "--keep-going", "-b", "html", "-d", str(target / ".doctrees")]
-    code = int(sphinx([*options, str(ROOT / "docs"), str(target)]))
+    with tempfile.TemporaryDirectory() as scratch:
+        options = ["-q", "-E", "-W", "--keep-going", "-b", "html", "-d", scratch]
+        code = int(sphinx([*options, str(ROOT / "docs"), str(target)]))
     if code == 0:
         shutil.copyfile(target / "README.html", target / "index.html")  # what servers show of a folder
     return code
