@@ -80,6 +80,7 @@ async def test_by_task_and_queue_one_or_several(app: Mainspring) -> None:
     assert await found(app, task=["v"]) == ["3"]
     assert await found(app, queue="others") == ["2", "3"]
     assert await found(app, queue=["others", "default", "none"], task=["t", "v"]) == ["1", "3"]
+    assert await found(app, queue=["default", "none"]) == ["1", "4"]
     assert await found(app, queue="none") == []
 
 
@@ -171,6 +172,21 @@ async def test_by_ids(app: Mainspring, clock: FakeClock) -> None:
     stored = await app.jobs.get(again.id)
     assert stored is not None
     assert stored.input == '{"a":1}'
+
+
+async def test_ids_and_every_other_filter(app: Mainspring, clock: FakeClock) -> None:
+    """Rows that are read by their ids are tested for all that the store would have told."""
+    await add(app, "1", State.DEAD, worker="w:1", error=BOOM)
+    await clock.advance("1h")
+    await add(app, "2", task="u", queue="others", origin="schedule:nightly")
+    for filters in (
+        {"task": "t"}, {"task": ["t", "v"]}, {"queue": "default"}, {"queue": ["default", "none"]}, {"status": "dead"},
+        {"worker": "w:1"}, {"origin": "call"}, {"error": "boom"}, {"has_error": True},
+        {"created_before": at(app, -0.5)}, {"ended_before": at(app, 0)},
+    ):  # fmt: skip
+        assert await found(app, ids=["1", "2"], **filters) == ["1"], filters
+    assert await found(app, ids=["1", "2"], created_after=at(app, -0.5)) == ["2"]
+    assert await found(app, ids=["1", "2"], due_before=at(app, 1)) == ["2"]
 
 
 async def test_running_jobs_by_ids_keep_their_input(app: Mainspring) -> None:

@@ -52,7 +52,6 @@ async def change_all(
         finally:
             if on_progress is not None:
                 on_progress(act.changed, seen)
-        await asyncio.sleep(0)  # an embedded store may never have suspended us
     return act.changed
 
 

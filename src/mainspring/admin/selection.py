@@ -7,6 +7,7 @@ act never hits a job that has moved on.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -287,6 +288,7 @@ async def pages(store: Store, selection: Selection, now: int) -> AsyncIterator[l
     query = selection.query.evolve(limit=BATCH_ROWS)
     while True:
         page = await store.find(query)
+        await asyncio.sleep(0)  # an embedded store may never have suspended us, and nothing may be meant for long
         jobs = [job for job in page.jobs if selection.holds(job, now)]
         if jobs:
             yield jobs
@@ -312,6 +314,7 @@ async def one_page(store: Store, selection: Selection, now: int) -> JobPage:
     query = selection.query.evolve(limit=stride)
     while True:
         page = await store.find(query)
+        await asyncio.sleep(0)
         places = [place for place, job in enumerate(page.jobs) if selection.holds(job, now)]
         if len(places) > wanted - len(found):
             # More than fit: read again just as far as the last that fits, so that the cursor stands behind it.
