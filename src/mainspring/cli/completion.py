@@ -1,6 +1,6 @@
 """Shell completion: `mainspring completion bash`, and what can stand in the place of a name.
 
-Names are read from the app and its store while somebody waits for a Tab: within three seconds, without a word, and
+Names are read from the app and its store while somebody waits for a Tab: within five seconds, without a word, and
 without making a database that is not there. What goes wrong completes nothing.
 """
 
@@ -29,9 +29,9 @@ from mainspring.stores.base import Query
 
 VARIABLE = "_MAINSPRING_COMPLETE"
 """Set by the scripts: then the command prints what may come next, and ends."""
-PATIENCE = 1.0
+PATIENCE = 2.0
 """Seconds for the store."""
-LIMIT = 3
+LIMIT = 5
 """Seconds for everything, an import of the app included; then the process ends, having said nothing."""
 NEWEST = 50
 """So many jobs are offered by their ids."""
