@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mainspring import Mainspring
+from mainspring.client import Client
 from mainspring.core.job import Job, State
 from tests.chaos.fleet import Fleet, check_runs_add_up
 from tests.chaos.places import EVERYWHERE, IN_FILE_AND_SERVER, Place
@@ -27,14 +28,15 @@ async def enqueue(fleet: Fleet, *calls: Call) -> list[str]:
     """Add jobs by name, as another program would: the workers have announced their tasks."""
     app = Mainspring(fleet.url)
     client = await app.connect()
-    await fleet.until(lambda: _announced(client), "the workers to announce their tasks")
+    names = {name for name, _ in calls}
+    await fleet.until(lambda: _announced(client, names), "the workers to announce their tasks")
     jobs = [await app.enqueue(name, arguments) for name, arguments in calls]
     await app.close()
     return [job.id for job in jobs]
 
 
-async def _announced(client: object) -> bool:
-    return bool(await client.store.scan("task"))  # type: ignore[attr-defined]
+async def _announced(client: Client, names: set[str]) -> bool:
+    return names <= {record.name for record in await client.store.scan("task")}
 
 
 @EVERYWHERE
