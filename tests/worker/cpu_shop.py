@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -145,6 +146,13 @@ def starts_another(folder: str) -> None:
     """A program that it starts dies with it."""
     program = f"import pathlib, os, time; pathlib.Path({folder!r}, str(os.getpid())).touch(); time.sleep(60)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@app.task(cpu=True)
+def by_others(numbers: list[int]) -> list[int]:
+    """With processes of its own."""
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        return pool.map(abs, numbers)
 
 
 @app.task(cpu=True)

@@ -140,6 +140,10 @@ async def test_dependencies_are_made_and_cleaned_up_in_its_process(worker: Worke
     assert trace.read_text() == f"open in {pid}\nclosed in {pid}\n"
 
 
+async def test_it_may_have_processes_of_its_own(worker: Worker) -> None:
+    assert await (await shop.by_others.enqueue([-1, 2])).result(timeout=30) == [1, 2]
+
+
 async def test_a_transaction_of_another_process_is_refused(worker: Worker) -> None:
     row = await ended(await shop.transacts.enqueue())
     assert row.error is not None

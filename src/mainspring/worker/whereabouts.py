@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def whereabouts(worker: Worker) -> Setup:
     """What a nursery must know. Raises `DefinitionError` for a handler that no other process could find."""
-    if MAIN in sys.modules:
+    if getattr(sys.modules["__main__"], "__name__", "") == MAIN:  # the name alone is taken by multiprocessing
         raise DefinitionError(
             "a worker was started by a module that was imported to find its cpu handlers. Expected the program to "
             'start it below `if __name__ == "__main__":`, so that the module can be imported without running it.'
