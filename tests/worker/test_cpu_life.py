@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from mainspring import Context, DefinitionError, Mainspring, UnknownOption
 from mainspring.core.job import State
 from mainspring.testing import kit
 from mainspring.worker.settings import WorkerSettings
+from tests.chaos.fleet import ROOT
 from tests.worker import cpu_shop as shop
 from tests.worker.conftest import wait_until
 from tests.worker.test_cpu import begun, gone, parent_of
@@ -30,6 +33,14 @@ async def test_a_stop_gives_back_what_does_not_end_and_leaves_nobody_behind(tmp_
         assert (row.state, row.interruptions, row.attempts) == (State.WAITING, 0, 0)
         assert [run.outcome for run in row.runs] == ["released"]
         assert (gone(child), gone(nursery), worker.exit_code) == (True, True, 0)
+
+
+def test_an_event_loop_that_ends_without_a_stop_leaves_nobody_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "tests.worker.cpu_left", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert [gone(int(pid)) for pid in done.stdout.split()] == [True, True]
 
 
 async def test_others_run_in_the_worker_s_own_process() -> None:

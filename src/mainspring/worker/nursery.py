@@ -168,10 +168,15 @@ class Nursery:
         self._lost()
 
     def abandon(self) -> None:
-        """End the line, and wait for nothing."""
+        """End the line. It ends in a moment; nothing else is waited for."""
         self.gone = True
         if self._line is not None:
             self._line.close()
+        if self._process is not None:
+            try:
+                self._process.wait(ENDED_WITHIN)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
 
     # -- what it says --------------------------------------------------------------------------------------------------
 

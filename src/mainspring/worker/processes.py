@@ -62,6 +62,8 @@ class Processes:
 
     def abandon(self) -> None:
         """Let the children end by themselves, which they do when nobody speaks to their nursery any more."""
+        for child in (*self._idle, *self._busy.values()):
+            child.close()
         if self._nursery is not None:
             self._nursery.abandon()
 

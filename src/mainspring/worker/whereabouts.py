@@ -47,6 +47,7 @@ def _holder_of(app: object) -> tuple[str, str] | None:
     found = [
         (module_name, name)
         for module_name, module in list(sys.modules.items())
+        if module_name != MAIN  # as multiprocessing calls "__main__", too
         for name, value in list(getattr(module, "__dict__", {}).items())
         if value is app and not name.startswith("__")
     ]

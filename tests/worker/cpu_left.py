@@ -1,0 +1,23 @@
+"""A program whose event loop ends without a stop of its worker, in the middle of a cpu handler."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from tests.worker.cpu_shop import app, loops
+from tests.worker.test_cpu import begun, parent_of
+
+
+async def main(folder: str) -> None:
+    await app.worker(cpu_processes=1, poll=0.1).start()
+    await loops.enqueue(folder)
+    while not begun(Path(folder)):
+        await asyncio.sleep(0.01)
+    [child] = begun(Path(folder))
+    print(child, parent_of(child))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
