@@ -21,6 +21,7 @@ from mainspring.core.options import TaskOptions
 from mainspring.core.policy import Debounce, Retry
 from mainspring.core.request import CallOptions
 from mainspring.core.schedule_options import RunOptions, TimingOptions
+from mainspring.registry import Define
 from mainspring.worker.settings import WorkerSettings
 from tests.docs import commands_page, included
 from tests.docs.docstrings import fields, methods, prose, signatures, summary
@@ -32,6 +33,8 @@ FOLDER = ROOT / "docs" / "reference"
 MADE = "This page is made from the source; `make reference` writes it, and a test compares."
 ELSEWHERE = {"Context", "Retry", "Debounce"}
 """Public names that have a page of their own, or stand with the options."""
+MADE_BY_US = {"Context", "JobHandle", "Request", "Task"}
+"""How these are made is nobody's business but ours."""
 SDK = ("mainspring.admin", "mainspring.audit", "mainspring.leases", "mainspring.sync")
 
 
@@ -151,12 +154,16 @@ def _shown(value: object) -> str:
 
 def _class(name: str, each: type) -> Iterator[str]:
     yield f"## {name}"
-    if "__init__" in vars(each) and not issubclass(each, BaseException | dict):
+    ours = name in MADE_BY_US or name.startswith("app.")
+    if "__init__" in vars(each) and not ours and not issubclass(each, BaseException | dict):
         yield "```py\n" + "\n".join(signatures(name, each)) + "\n```"
     yield prose(each.__doc__)
     rows = _rows(each)
     if rows:
         yield rows
+    if each is Mainspring:
+        yield "### Mainspring.task"
+        yield from _function("app.task", Define.__call__)
     for method, function in methods(each):
         yield from _method(name, method, function)
 
