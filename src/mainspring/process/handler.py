@@ -44,7 +44,7 @@ def serve(line: socket.socket, handlers: Handlers) -> None:
             reports = Reports(line, order.log_lines)
             answer = _run(order, handlers, reports)
             last = _had_its_share(jobs, handlers.setup)
-            _flush()
+            flush()
             reports.end(msgspec.structs.replace(answer, last=last))
             if last:
                 return
@@ -114,7 +114,8 @@ def resident() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _flush() -> None:
+def flush() -> None:
+    """Let what was printed out, for this process ends without the interpreter's own care."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 from mainspring.events import emit
 from mainspring.logs import configure_logging
-from mainspring.process.handler import Handlers, serve
+from mainspring.process.handler import Handlers, flush, serve
 from mainspring.process.loading import load
 from mainspring.worker.wire import HEADER, Setup, decode_setup, length_of
 
@@ -148,7 +148,7 @@ class Nursery:
         except BaseException:
             traceback.print_exc()
         finally:
-            _flush()
+            flush()
             os._exit(status)
 
     def _bury(self) -> None:
@@ -192,14 +192,6 @@ def _die_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:
-            pass  # closed, or a handler has put something else there
 
 
 def _read_setup(line: socket.socket) -> Setup:
