@@ -13,7 +13,8 @@ from mainspring.core.job import Error, Frozen
 from mainspring.core.outcome import Cancel, DeadLetter, RetryAfter, Skip, Snooze
 from mainspring.core.task import Task
 from mainspring.errors import MainspringError
-from mainspring.worker.describe import describe
+from mainspring.worker.describe import TEXT_LIMIT, describe
+from mainspring.worker.text import storable
 from mainspring.worker.wire import Raised
 
 STEERS: dict[type[BaseException], str] = {
@@ -55,10 +56,11 @@ class NoProcess(MainspringError):
 
 def raised(error: BaseException, task: Task[Any, Any], attempt: int, now: int, *, unfit: bool = False) -> Raised:
     """What is to be said of `error`. `unfit`: it is the result that does not fit, and no second run would mend it."""
-    kind = STEERS.get(type(error), "")
+    kind = next((kind for steer, kind in STEERS.items() if isinstance(error, steer)), "")
     if kind:
         due = error.due(now) if isinstance(error, Snooze | RetryAfter) else 0
-        return Raised(kind=kind, error=describe(error), reason=getattr(error, "reason", ""), due=due)
+        reason = storable(getattr(error, "reason", ""), TEXT_LIMIT)  # anything may be in it, of any size
+        return Raised(kind=kind, error=describe(error), reason=reason, due=due)
     try:
         retryable, dead_letter = task.judge(error, attempt)
     except Exception as broken:  # a predicate of the user's: retry, and say so
