@@ -6,6 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from tests.worker.conftest import wait_until
 from tests.worker.cpu_shop import app, loops
 from tests.worker.test_cpu import begun, parent_of
 
@@ -13,8 +14,7 @@ from tests.worker.test_cpu import begun, parent_of
 async def main(folder: str) -> None:
     await app.worker(cpu_processes=1, poll=0.1).start()
     await loops.enqueue(folder)
-    while not begun(Path(folder)):
-        await asyncio.sleep(0.01)
+    await wait_until(lambda: begun(Path(folder)), "it to begin")
     [child] = begun(Path(folder))
     print(child, parent_of(child))
 
