@@ -71,6 +71,7 @@ async def test_the_life_of_a_job(app: Mainspring) -> None:
     assert run.duration is not None
     assert run.duration >= 0
     assert heard.events[1].state == "waiting"
+    assert [heard.events[n].attempt for n in (4, 5)] == [1, 1]  # so many it had
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class AppEvent(Frozen, frozen=True, kw_only=True):
     state: str = ""
     """Of the job, as it is stored now: waiting, running, completed, failed, dead, cancelled."""
     attempt: int = 0
-    """Of the run, from 1."""
+    """Of the run, from 1. Of a job that has ended: how many it had."""
     outcome: str = ""
     """How the run ended: succeeded, failed, timed_out, dead, snoozed, skipped, cancelled, released, interrupted."""
     duration: float | None = None
@@ -90,9 +90,13 @@ def of_job(name: EventName, row: Job, at: int, worker: str, run: Run | None = No
         task=row.task,
         queue=row.queue,
         state=row.state.value,
-        attempt=row.attempt if run is None else run.attempt,
+        attempt=_attempt(row) if run is None else run.attempt,
         outcome="" if run is None else run.outcome,
         duration=None if run is None else (run.ended_at - run.started_at) / 1000,
         error=row.error if run is None else run.error,
         reason=reason or (row.reason if run is None else run.note),
     )
+
+
+def _attempt(row: Job) -> int:
+    return row.attempts if row.state.terminal else row.attempt
