@@ -34,6 +34,10 @@ class Broken(Exception):
     pass
 
 
+class NotYet(Snooze):
+    """A way to steer of the shop's own."""
+
+
 @app.task(cpu=True)
 def add_up(numbers: list[int]) -> Sum:
     return Sum(total=sum(numbers), pid=os.getpid())
@@ -83,8 +87,16 @@ def raises(how: str) -> None:
             raise DeadLetter("hopeless")
         case "snooze":
             raise Snooze("1h", "too early")
+        case "not yet":
+            raise NotYet("1h", "too early")
         case "skip":
             raise Skip("nothing to do")
+        case "surrogate":
+            raise Cancel("no \ud800")
+        case "long":
+            raise Cancel("x" * 100_000_000)
+        case "no text":
+            raise Cancel(object())  # type: ignore[arg-type]
         case "retry":
             raise Retry.after("2h", "later")
         case "exit":
@@ -194,6 +206,22 @@ def depends(
     end: Annotated[str, Depends(suffix)] = Injected,
 ) -> str:
     return f"{word} {session}{end}"
+
+
+@app.task(cpu=True)
+def forks(ctx: Context) -> int:
+    """Both return; the one that nobody asked for says more before it does."""
+    other = os.fork()
+    if not other:
+        ctx.log("from the fork")
+        return -1
+    os.waitpid(other, 0)
+    return 1
+
+
+@app.task(cpu=True)
+def pythonpath() -> str | None:
+    return os.environ.get("PYTHONPATH")
 
 
 @app.task

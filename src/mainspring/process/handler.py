@@ -25,7 +25,7 @@ from mainspring.process.reports import Reports
 from mainspring.worker.dependencies import Resolved
 from mainspring.worker.output import Capture
 from mainspring.worker.raised import raised
-from mainspring.worker.wire import HEADER, Order, Raised, Returned, Setup, decode_order, length_of
+from mainspring.worker.wire import HEADER, Order, Raised, Report, Returned, Setup, decode_order, frame, length_of
 
 
 class Handlers(NamedTuple):
@@ -37,12 +37,16 @@ class Handlers(NamedTuple):
 
 def serve(line: socket.socket, handlers: Handlers) -> None:
     """Run the jobs that come over `line`, until it ends or this process has had its share."""
-    jobs = 0
+    jobs, own = 0, os.getpid()
     with line, line.makefile("rb") as stream:
-        while (order := _read(stream)) is not None:
+        while (said := _read(stream)) is not None:
+            line.sendall(frame(Report()))  # begun: if this process ends from here on, it has to do with the job
+            order = decode_order(said)
             jobs += 1
             reports = Reports(line, order.log_lines)
             answer = _run(order, handlers, reports)
+            if os.getpid() != own:  # a fork that the handler has made, and let return: the answer is not its to give
+                os._exit(isinstance(answer, Raised))
             last = _had_its_share(jobs, handlers.setup)
             flush()
             reports.end(msgspec.structs.replace(answer, last=last))
@@ -50,11 +54,11 @@ def serve(line: socket.socket, handlers: Handlers) -> None:
                 return
 
 
-def _read(stream: BinaryIO) -> Order | None:
+def _read(stream: BinaryIO) -> bytes | None:
     header = stream.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
-    return decode_order(stream.read(length_of(header)))
+    return stream.read(length_of(header))
 
 
 def _run(order: Order, handlers: Handlers, reports: Reports) -> Returned | Raised:

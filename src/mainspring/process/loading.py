@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import runpy
 import sys
 import types
@@ -20,6 +21,9 @@ def load(setup: Setup) -> dict[str, Task[Any, Any]]:
     Raises `DefinitionError` where one is not found, and whatever the modules raise.
     """
     sys.path[:] = setup.path
+    os.environ.pop("PYTHONPATH", None)
+    if setup.pythonpath is not None:
+        os.environ["PYTHONPATH"] = setup.pythonpath
     sys.argv[:] = setup.argv
     if setup.main is not None:
         _load_main(*setup.main)

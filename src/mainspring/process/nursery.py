@@ -86,6 +86,9 @@ class Nursery:
         if os.getpid() == self._pid:  # a fork that fails between its birth and its work is not to kill its siblings
             for pid in self._children:
                 _kill_group(pid)
+            for pid in self._children:
+                _wait(pid)  # or the system's first process is to bury it, which in a container may never do that
+            self._children.clear()
 
     def _drain_wakeups(self) -> None:
         try:
@@ -156,15 +159,38 @@ class Nursery:
         signal ever reaches a stranger that got its number."""
         while self._children:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = _reap(self._children)
             except ChildProcessError:
                 return
             if not pid:
                 return
             if pid in self._children:
                 self._children.discard(pid)
-                _kill_group(pid)  # what its handler has started and left behind
-                self._say(ended=pid, status=os.waitstatus_to_exitcode(status))
+                self._say(ended=pid, status=status)
+
+
+def _reap(own: set[int]) -> tuple[int, int | None]:
+    """Bury one that has ended, and kill what the handler of an own child has started and left behind: before its
+    number is free, where the system can tell (macOS can since Python 3.13). 0: none has ended."""
+    if not hasattr(os, "waitid"):
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid in own:
+            _kill_group(pid)
+        return pid, os.waitstatus_to_exitcode(status)
+    found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if found is None:
+        return 0, None
+    if found.si_pid in own:
+        _kill_group(found.si_pid)
+    return found.si_pid, _wait(found.si_pid)
+
+
+def _wait(pid: int) -> int | None:
+    """Bury a child, once it has ended; its status as a process sees it."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return None
 
 
 def _nothing(*_: object) -> None:

@@ -6,6 +6,7 @@ so that a handler that says a lot does not keep its worker busy.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections import deque
@@ -17,10 +18,11 @@ TOGETHER = 0.05
 
 
 class Reports:
-    """The line of one run. Safe from any thread of the handler."""
+    """The line of one run. Safe from any thread of the handler; a fork that it makes is not heard."""
 
     def __init__(self, line: socket.socket, keep: int) -> None:
         self._line = line
+        self._own = os.getpid()
         self._changed = threading.Condition()
         self._lines: deque[tuple[str, str, int]] = deque(maxlen=keep)
         self._progress: str | None = None
@@ -31,12 +33,16 @@ class Reports:
 
     def say(self, text: str, level: str, at: int) -> None:
         """A line of the job's log; `at` in ms."""
+        if os.getpid() != self._own:  # two that write on one line could not be told apart, and it may outlive the job
+            return
         with self._changed:
             self._lines.append((text, level, at))
             self._soon()
 
     def progress(self, text: str) -> None:
         """The progress, as JSON. Only the newest counts."""
+        if os.getpid() != self._own:
+            return
         with self._changed:
             self._progress = text
             self._soon()

@@ -126,8 +126,7 @@ class Executor:
                 hold.stop = "lost" if hold.in_thread else "shutdown"  # a thread goes on
             return self._stopped(hold) if hold.stop is not None else self._failed(hold, error)
         except NoProcess as error:
-            await self._put_off(hold, error)
-            return None
+            return await self._put_off(hold, error)
         except ProcessDied as error:
             return self._stopped(hold) if hold.stop is not None else Died(error=error.error)
         except Exception as error:
@@ -151,8 +150,8 @@ class Executor:
             arguments[task.context_parameter] = context
         timeout = task.timeout if job.timeout is None else job.timeout
         if timeout is not None:
-            late = f"timed out after {timeout / 1000:g} s"
-            hold.timer = self._worker.loop.call_later(timeout / 1000, self.stop, hold, "timeout", late)
+            hold.timeout = f"timed out after {timeout / 1000:g} s"
+            self.arm(hold, timeout / 1000)
         hold.started = True
         self._worker.telling.started(hold.job)
         with self._output(hold, context):
@@ -198,10 +197,16 @@ class Executor:
         """The input or the result is not what the task promises: to run it again would change nothing."""
         return self._failed(hold, error).evolve(retryable=False)
 
-    async def _put_off(self, hold: Hold, error: NoProcess) -> None:
+    async def _put_off(self, hold: Hold, error: NoProcess) -> Outcome | None:
         """The system has no process for us: that is no failure of the job, and other workers may have one."""
+        if hold.timer is not None:
+            hold.timer.cancel()  # it has not begun
         emit("run.put_off", logging.ERROR, job_id=hold.job.id, task=hold.job.task, error=str(error))
-        await asyncio.sleep(PUT_OFF)
+        try:
+            await asyncio.sleep(PUT_OFF)
+        except asyncio.CancelledError:
+            pass  # it is asked to end, or the event loop does
+        return self._stopped(hold)
 
     def _settle(self, hold: Hold, outcome: Outcome | Died | None) -> None:
         if hold.stop == "lost":
@@ -282,6 +287,10 @@ class Executor:
         return None
 
     # -- stopping --------------------------------------------------------------------------------------------------
+
+    def arm(self, hold: Hold, seconds: float) -> None:
+        """Let it time out in so many seconds from now."""
+        hold.timer = self._worker.loop.call_later(seconds, self.stop, hold, "timeout", hold.timeout)
 
     def stop(self, hold: Hold, why: Stop, reason: str = "") -> None:
         """Ask a run to end. The first reason counts, but for `lost`, after which nothing may be written."""

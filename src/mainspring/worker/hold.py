@@ -46,6 +46,7 @@ class Hold:
         "stop",
         "stuck",
         "task",
+        "timeout",
         "timer",
     )
 
@@ -66,6 +67,8 @@ class Hold:
         self.stuck = False
         """It was asked to end, and did not within `grace`."""
         self.timer: asyncio.TimerHandle | None = None
+        self.timeout = ""
+        """What is said where it times out."""
         self.beating = False
         self.settling = False
         self.settled = False

@@ -24,23 +24,39 @@ READY_WITHIN = 60.0
 """Seconds that the modules of the tasks may take to be imported."""
 ENDED_WITHIN = 2.0
 """Seconds after which the system is asked directly to kill what the nursery does not bury."""
+ANSWERS_WITHIN = 30.0
+"""Seconds after which a nursery that neither forks nor buries is taken for dead. A fork is 10 ms; one that somebody has
+stopped would keep its worker's jobs for ever."""
 MODULE = "mainspring.process.nursery"
 
 
 class Child:
     """A process for handlers. `ended` gives its exit code, below 0 the signal; None where nobody can say."""
 
-    def __init__(self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.reader = reader
-        self.writer = writer
+        self._connected = False
         self.killed = False
         self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def connect(self, line: socket.socket) -> None:
+        line.setblocking(False)
+        self.reader, self.writer = await asyncio.open_unix_connection(sock=line)
+        self._connected = True
+        if self.ended.done():
+            self._end_line()
 
     def bury(self, status: int | None) -> None:
         if not self.ended.done():
             self.ended.set_result(status)
-        # Where something that it has started still holds its line, no end of the line would ever come.
+        if self._connected:
+            self._end_line()
+
+    def _end_line(self) -> None:
+        """Where something that it has started still holds its line, no end of the line would ever come."""
         asyncio.get_running_loop().call_later(0.05, self.reader.feed_eof)
 
     def close(self) -> None:
@@ -53,10 +69,9 @@ class Nursery:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._numbers = 0
-        self._asked: dict[int, asyncio.Future[int]] = {}
+        self._asked: dict[int, asyncio.Future[Child]] = {}
         self._children: dict[int, Child] = {}
-        self._early: dict[int, int] = {}
-        """Ends that were told before the fork's caller had taken the child in."""
+        """All that live, from the word of their fork to that of their end."""
         self._line: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         """Not asyncio's: that keeps a thread for each process, on some versions of Python."""
@@ -80,9 +95,9 @@ class Nursery:
                 ours.close()
                 raise NoProcess(f"no process for cpu handlers: {error}") from error
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(ours, frame(self._setup))
         try:
             async with asyncio.timeout(READY_WITHIN):
+                await loop.sock_sendall(ours, frame(self._setup))
                 word, rest = await self._first_word()
         except (TimeoutError, OSError) as error:
             await self.stop()
@@ -110,31 +125,35 @@ class Nursery:
         """A new child. Raises `NoProcess`."""
         if self.gone or self._line is None:
             raise NoProcess("no process for a cpu handler: their parent has ended")
-        self._numbers += 1
-        number = self._numbers
-        asked = self._asked[number] = asyncio.get_running_loop().create_future()
-        ours, theirs = socket.socketpair()
         try:
-            with theirs:
-                socket.send_fds(self._line, [json.dumps({"fork": number}).encode() + b"\n"], [theirs.fileno()])
-            pid = await asked
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise NoProcess(f"no process for a cpu handler: {error}") from error
+        try:
+            child = await self._ask(self._line, theirs)
+            await child.connect(ours)
         except OSError as error:
             ours.close()
             raise NoProcess(f"no process for a cpu handler: {error}") from error
         except BaseException:
             ours.close()  # a child that comes nevertheless ends at the end of its line
             raise
-        finally:
-            self._asked.pop(number, None)
-        ours.setblocking(False)
-        child = Child(pid, *await asyncio.open_unix_connection(sock=ours))
-        if pid in self._early:
-            child.bury(self._early.pop(pid))
-        elif self.gone:
-            child.bury(None)
-        else:
-            self._children[pid] = child
         return child
+
+    async def _ask(self, line: socket.socket, theirs: socket.socket) -> Child:
+        loop = asyncio.get_running_loop()
+        self._numbers += 1
+        number = self._numbers
+        asked: asyncio.Future[Child] = loop.create_future()
+        self._asked[number] = asked
+        late = loop.call_later(ANSWERS_WITHIN, self._give_up)
+        try:
+            with theirs:
+                socket.send_fds(line, [json.dumps({"fork": number}).encode() + b"\n"], [theirs.fileno()])
+            return await asked
+        finally:
+            late.cancel()
+            self._asked.pop(number, None)
 
     def kill(self, child: Child) -> None:
         """Kill it, and what it has started. It has ended when `child.ended` says so."""
@@ -154,6 +173,14 @@ class Nursery:
         if not child.ended.done():
             emit("nursery.late", logging.WARNING, pid=child.pid)
             _kill_group(child.pid)
+            late = asyncio.get_running_loop().call_later(ANSWERS_WITHIN, self._give_up)
+            child.ended.add_done_callback(lambda _: late.cancel())
+
+    def _give_up(self) -> None:
+        """It does not answer: another one is to take its place, and the end of its line tells so."""
+        if self._process is not None and self._process.poll() is None:
+            emit("nursery.stuck", logging.ERROR, pid=self._process.pid)
+            self._process.kill()
 
     async def stop(self) -> None:
         """End it, and with it all its children. Twice is once."""
@@ -199,18 +226,15 @@ class Nursery:
 
     def _hear(self, word: dict[str, Any]) -> None:
         if "ended" in word:
-            child = self._children.pop(word["ended"], None)
-            if child is None:
-                self._early[word["ended"]] = word["status"]
-            else:
-                child.bury(word["status"])
+            if (ended := self._children.pop(word["ended"], None)) is not None:
+                ended.bury(word["status"])
             return
         asked = self._asked.get(word.get("forked", word.get("failed", 0)))
-        if asked is None or asked.done():
-            return
         if "forked" in word:
-            asked.set_result(word["pid"])
-        else:
+            child = self._children[word["pid"]] = Child(word["pid"])
+            if asked is not None and not asked.done():
+                asked.set_result(child)  # else it ends with its line
+        elif asked is not None and not asked.done():
             asked.set_exception(NoProcess(f"no process for a cpu handler: {word['error']}"))
 
     def _lost(self) -> None:

@@ -10,12 +10,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from mainspring.errors import MainspringError
+from mainspring.errors import DefinitionError, MainspringError
 from mainspring.events import emit
 from mainspring.stores.base import LogLine
 from mainspring.worker.hold import captures
 from mainspring.worker.nursery import Child, Nursery
-from mainspring.worker.raised import ProcessDied, exception_of
+from mainspring.worker.raised import NoProcess, ProcessDied, exception_of
 from mainspring.worker.whereabouts import whereabouts
 from mainspring.worker.wire import HEADER, Order, Raised, Report, Returned, decode_answer, frame, length_of
 
@@ -32,7 +32,7 @@ class Processes:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._nursery: Nursery | None = None
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[Nursery] | None = None
         self._idle: list[Child] = []
         self._busy: dict[Hold, Child] = {}
 
@@ -42,17 +42,31 @@ class Processes:
             await self._ready()
 
     async def _ready(self) -> Nursery:
-        async with self._starting:
-            if self._nursery is None or self._nursery.gone:
-                if self._nursery is not None:
-                    await self._nursery.stop()
-                nursery = Nursery(whereabouts(self._worker))
-                await nursery.start()
-                self._nursery = nursery
+        """The nursery; another one where it has ended. That starts for all: a run that is asked to end while it waits
+        for it (its timeout may be shorter than the imports take) is not to end it for the others."""
+        if self._nursery is not None and not self._nursery.gone:
             return self._nursery
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.get_running_loop().create_task(self._start_anew(), name="mainspring-processes")
+        return await asyncio.shield(self._starting)
+
+    async def _start_anew(self) -> Nursery:
+        if self._nursery is not None:
+            await self._nursery.stop()
+        nursery = Nursery(whereabouts(self._worker))
+        try:
+            await nursery.start()
+        except BaseException:
+            await nursery.stop()
+            raise
+        self._nursery = nursery
+        return nursery
 
     async def close(self) -> None:
         """End all children. Twice is once."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
         nursery, self._nursery = self._nursery, None
         for child in (*self._idle, *self._busy.values()):
             child.close()
@@ -80,7 +94,7 @@ class Processes:
 
         Raises `ProcessDied` where the process ended in the middle, `NoProcess` where there is none to be had.
         """
-        child = await self._take()
+        child = await self._take_untimed(hold)
         if hold.stop is not None:  # meanwhile
             self._give_back(child)
             raise MainspringError("stopped before it began")
@@ -115,13 +129,27 @@ class Processes:
 
     # -- one child -----------------------------------------------------------------------------------------------------
 
+    async def _take_untimed(self, hold: Hold) -> Child:
+        """While there is no process for it, its time does not run: that is not its handler's doing."""
+        if hold.timer is None:
+            return await self._take()
+        hold.timer.cancel()
+        left = hold.timer.when() - self._worker.loop.time()
+        child = await self._take()
+        self._worker.executor.arm(hold, left)
+        return child
+
     async def _take(self) -> Child:
         while self._idle:
             child = self._idle.pop()
-            if not child.ended.done():
+            if not child.ended.done() and not child.reader.at_eof():
                 return child
             child.close()
-        return await (await self._ready()).fork()
+        try:
+            nursery = await self._ready()
+        except DefinitionError as error:  # they were found as the worker began: their files have changed since
+            raise NoProcess(f"no process for a cpu handler: {error}") from error
+        return await nursery.fork()
 
     def _give_back(self, child: Child) -> None:
         self._idle.append(child)
@@ -132,6 +160,7 @@ class Processes:
         child.close()
 
     async def _converse(self, child: Child, hold: Hold, order: Order) -> Returned | Raised:
+        begun = False
         try:
             child.writer.write(frame(order))
             while True:
@@ -139,11 +168,15 @@ class Processes:
                 answer = decode_answer(await child.reader.readexactly(length))
                 if not isinstance(answer, Report):
                     return answer
-                self._take_in(hold, answer)
+                if begun:
+                    self._take_in(hold, answer)
+                begun = True
         except (asyncio.IncompleteReadError, OSError, ValueError) as error:
             assert self._nursery is not None
             self._nursery.kill(child)
             status = await child.ended  # while it lives, its job is not to be anybody else's
+            if not begun and hold.stop is None:  # it has died since its last job
+                raise NoProcess(f"no process for a cpu handler: it {_told(status)}") from error
             emit("handler.died", logging.WARNING, job_id=hold.job.id, task=hold.job.task, status=status)
             raise ProcessDied(_told(status)) from error
 

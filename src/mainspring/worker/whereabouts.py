@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ def whereabouts(worker: Worker) -> Setup:
     main = "__main__" in modules or (app is not None and app[0] == "__main__")
     return Setup(
         path=list(sys.path),
+        pythonpath=os.environ.get("PYTHONPATH"),
         argv=sys.argv,
         main=_main() if main else None,
         app=app,

@@ -29,6 +29,9 @@ class Setup(Message, frozen=True, tag="setup"):
 
     path: list[str]
     """`sys.path` of the worker."""
+    pythonpath: str | None = None
+    """What the worker has in its environment. The nursery is started with another one, to find this very package;
+    programs that handlers start are not to have that."""
     argv: list[str] = []
     """The program's arguments, for modules that look at them."""
     main: tuple[str, str] | None = None
@@ -61,7 +64,8 @@ class Order(Message, frozen=True, tag="order"):
 
 
 class Report(Message, frozen=True, tag="report"):
-    """From the process, while the handler runs: log lines (text, level, ms), and progress as JSON."""
+    """From the process, while the handler runs: log lines (text, level, ms), and progress as JSON. An empty one comes
+    first."""
 
     lines: list[tuple[str, str, int]] = []
     progress: str | None = None
