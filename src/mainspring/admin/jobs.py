@@ -128,9 +128,7 @@ class Jobs:
         if job is None:
             raise JobNotFound(id)
         retry = (await client.policy(job.task)).retry_of(job.retry)
-        added, *lines = life_of(job, retry.attempts)
-        lines += await client.store.tail(id, 0, BATCH_ROWS)
-        return [added, *sorted(lines, key=lambda line: line.at)]  # first, though a clock was corrected meanwhile
+        return life_of(job, retry.attempts, await client.store.tail(id, 0, BATCH_ROWS))
 
     # -- acts ------------------------------------------------------------------------------------------------------
     # By filters they take `on_progress`, too: called after each page with how many jobs have been changed so far, of
