@@ -84,7 +84,10 @@ class OnClock:
     def __init__(self, define: Define, declared: dict[str, Declared], given: ByCode) -> None:
         for decorator, when in given.options.items():
             if callable(when):  # bare: it would take the function for the time, and declare nothing
-                raise DefinitionError(f'bad {decorator}: {when!r}. Expected a time, as in @app.cron("@daily").')
+                example = "5m" if decorator == "every" else "@daily"
+                raise DefinitionError(
+                    f'bad {decorator}: {when!r}. Expected a time, as in @app.{decorator}("{example}").'
+                )
         self._define = define
         self._declared = declared
         self._given = given

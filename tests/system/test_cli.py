@@ -155,7 +155,9 @@ def test_enqueue_reads_its_input_from_a_pipe(shop: Shop) -> None:
         (["nothing"], "unknown task: 'nothing'"),
         (["send", '{"t": 1}'], "to: "),
         (["send", "[1]"], "Expected a JSON object"),
-        (["send", "{"], "is not JSON"),
+        (["send", "{"], """is not JSON: Expecting property name enclosed in double quotes"""),
+        (["send", "to=a@b.c"], """Expected an object, such as '{"to": "a@b.c"}'"""),
+        (["send", "n=3"], """Expected an object, such as '{"n": 3}'"""),
     ],
 )
 def test_a_call_that_does_not_fit_is_refused(shop: Shop, args: list[str], message: str) -> None:

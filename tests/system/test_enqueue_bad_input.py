@@ -181,6 +181,7 @@ BAD_TASKS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a flag that is none": ({"capture": "yes"}, "bad capture: 'yes'. Expected True or False."),
     "an option of a call": ({"delay": 5}, r"belongs to a call: task.options\(delay=...\)"),
+    "the option of a schedule": ({"retry_delay": 5}, r"retry=Retry\(initial_delay=...\)"),
     "an option of the policy": ({"retry_on": KeyError}, "belongs to the policy"),
     "an empty name": ({"name": ""}, "bad task name: ''"),
     "a name with a colon": ({"name": "a:b"}, "bad task name: 'a:b'"),
@@ -245,6 +246,8 @@ def test_handlers_that_cannot_be_tasks() -> None:
 
     def twice(one: Context, two: Context) -> None: ...
 
+    def bare(ctx, name: str) -> None: ...  # type: ignore[no-untyped-def]
+
     class Foreign:
         pass
 
@@ -257,6 +260,7 @@ def test_handlers_that_cannot_be_tasks() -> None:
         (many, r"\*texts cannot be stored. Take a list"),
         (generator, "it is a generator"),
         (twice, "two contexts, one and two"),
+        (bare, "ctx has no annotation, so it would be an argument of the job. Write ctx: Context"),
         (foreign, "bad type of thing in input of task 'foreign'.*cannot be carried as JSON"),
         (foreign_result, "bad type of result"),
         (lambda: None, "bad task name: '<lambda>'"),

@@ -90,7 +90,19 @@ def read_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as e:
-        raise InputError(f'the input is not JSON: {e}. Expected an object, such as \'{{"to": "a@b.c"}}\'.') from e
+        raise InputError(f"the input is not JSON: {e}. Expected an object, such as '{_as_object(text)}'.") from e
     if not isinstance(value, dict):
         raise InputError(f'bad input: {text}. Expected a JSON object, the arguments by name: \'{{"to": "a@b.c"}}\'.')
     return value
+
+
+def _as_object(text: str) -> str:
+    """What `name=value` would be in JSON; an example for anything else."""
+    name, equals, typed = text.partition("=")
+    if not equals or not name.isidentifier():
+        return '{"to": "a@b.c"}'
+    try:
+        value = json.loads(typed)
+    except ValueError:
+        value = typed
+    return json.dumps({name: value}, ensure_ascii=False)

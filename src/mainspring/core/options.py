@@ -70,6 +70,7 @@ TASK_OPTIONS = tuple(TaskOptions.__annotations__)
 _ELSEWHERE = {
     "retry_on": "belongs to the policy: retry=Retry(retry_on=...)",
     "max_attempts": "belongs to the policy: retry=Retry(max_attempts=...)",
+    "retry_delay": "belongs to the policy: retry=Retry(initial_delay=...)",
     "attempts": "is retries (runs after the first) or retry=Retry(max_attempts=...) (all runs)",
     "backoff": "belongs to the policy: retry=Retry(backoff=...)",
     "max_wait": "belongs to the burst: debounce=Debounce(window, max_wait=...)",

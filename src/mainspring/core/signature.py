@@ -68,6 +68,7 @@ def read_signature(handler: Callable[..., Any], name: str) -> Signature:
         elif parameter.kind is Parameter.VAR_KEYWORD:
             extras = kind
         else:
+            _check_meant(parameter, name)
             fields[parameter.name] = kind
     if len(contexts) > 1:
         raise DefinitionError(f"bad handler of task {name!r}: two contexts, {' and '.join(contexts)}. Take one.")
@@ -121,6 +122,15 @@ def by_keyword(handler: Callable[..., Any], signature: Signature) -> Callable[..
         return handler(*given, **arguments)
 
     return call
+
+
+def _check_meant(parameter: inspect.Parameter, name: str) -> None:
+    """A bare `ctx` is a context elsewhere; here it would be an argument that every caller is asked for."""
+    if parameter.name == "ctx" and parameter.annotation is Parameter.empty:
+        raise DefinitionError(
+            f"bad handler of task {name!r}: ctx has no annotation, so it would be an argument of the job. Write "
+            "ctx: Context for the context of the run; or annotate it as the argument that it is."
+        )
 
 
 def _check_callable(handler: object, name: str) -> None:
