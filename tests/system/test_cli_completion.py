@@ -88,10 +88,11 @@ def test_names_come_from_the_store_too(shop: Shop) -> None:
         return (await app.enqueue("other")).id
 
     id = shop.call(fill)
-    queues, schedules, jobs = complete(shop, "queues pause ", "schedules show ", "watch ")
+    queues, schedules, jobs, dead = complete(shop, "queues pause ", "schedules show ", "watch ", "dead retry ")
     assert {"elsewhere", "emails"} <= set(queues)
     assert schedules == ["nightly"]
     assert jobs == [id]
+    assert dead == []  # it waits
 
 
 def _nothing() -> None: ...

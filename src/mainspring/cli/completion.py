@@ -23,6 +23,7 @@ from mainspring.admin.queue_stats import workers
 from mainspring.app import Mainspring
 from mainspring.cli.output import fail
 from mainspring.client import Client
+from mainspring.core.job import State
 from mainspring.core.records import SCHEDULE
 from mainspring.errors import MainspringError
 from mainspring.stores.base import Query
@@ -191,6 +192,10 @@ async def _jobs(client: Client) -> list[str]:
     return [job.id for job in (await client.store.find(Query(limit=NEWEST))).jobs]
 
 
+async def _dead(client: Client) -> list[str]:
+    return [job.id for job in (await client.store.find(Query(states=(State.DEAD,), limit=NEWEST))).jobs]
+
+
 def _nothing(app: Mainspring) -> list[str]:
     return []
 
@@ -204,6 +209,7 @@ queue_names = _names(_queues_of_code, queues_stored)
 schedule_names = _names(lambda app: app.declared, _schedules)
 worker_ids = _names(_nothing, _workers)
 job_ids = _names(_nothing, _jobs)
+dead_ids = _names(_nothing, _dead)
 statuses = words("scheduled", "pending", "retrying", "running", "paused", "completed", "failed", "dead", "cancelled")
 
 OF_NAME = {
@@ -217,8 +223,8 @@ OF_GROUP = {
     ("", "id"): job_ids,
     ("jobs", "id"): job_ids,
     ("jobs", "ids"): job_ids,
-    ("dead", "id"): job_ids,
-    ("dead", "ids"): job_ids,
+    ("dead", "id"): dead_ids,
+    ("dead", "ids"): dead_ids,
     ("workers", "id"): worker_ids,
     ("workers", "ids"): worker_ids,
     ("schedules", "name"): schedule_names,
