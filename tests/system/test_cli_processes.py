@@ -117,6 +117,18 @@ def test_a_module_that_fails_shows_where(shop: Shop) -> None:
     assert command.returncode == 1
     assert 'broken.py", line 1' in told
     assert "ZeroDivisionError" in told
+    assert told.count("  File ") == 1, "only frames of the app are shown"
+    assert told.endswith(
+        "error: the app broken:app cannot be imported: ZeroDivisionError. Its code failed, see above.\n"
+    )
+
+
+@pytest.mark.parametrize("path", ["shop.py", "./shop.py", "./shop.py:app"])
+def test_a_path_is_answered_with_the_name_of_the_module(shop: Shop, path: str) -> None:
+    result = shop.run("jobs", "list", "--app", path)
+    assert result.exit_code == 2
+    assert "is a path. Expected module:app" in result.stderr
+    assert "such as shop:app." in result.stderr
 
 
 def test_a_terminal_gets_tables_and_questions(shop: Shop) -> None:

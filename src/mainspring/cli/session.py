@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -15,9 +17,11 @@ from mainspring.cli.output import fail
 from mainspring.cli.project import TABLE
 from mainspring.cli.settings import find_name
 from mainspring.errors import DefinitionError, MainspringError
-from mainspring.process.locate import locate_app
+from mainspring.process import locate
 
 T = TypeVar("T")
+OUR_WAY = (__file__, locate.__file__, importlib.__file__)
+"""Where the import of an app passes before it comes to the app."""
 
 AppOption = Annotated[
     str | None,
@@ -34,9 +38,24 @@ def find_app(name: str | None) -> Mainspring:
     """The app of `module:app`, or one without tasks on the store of a URL. Ends the command where there is none."""
     chosen = app_name(name)
     try:
-        return _app_on(chosen) if "://" in chosen else locate_app(chosen)
+        return _app_on(chosen) if "://" in chosen else locate.locate_app(chosen)
     except MainspringError as error:
         fail(str(error), exit_code(error))
+    except Exception as error:
+        _show_own_frames(error)
+        fail(f"the app {chosen} cannot be imported: {type(error).__name__}. Its code failed, see above.")
+
+
+def _show_own_frames(error: Exception) -> None:
+    """The traceback of a module that fails, without our way to it."""
+    frame = error.__traceback__
+    while frame is not None and _is_on_the_way(frame.tb_frame.f_code.co_filename):
+        frame = frame.tb_next
+    traceback.print_exception(type(error), error, frame)
+
+
+def _is_on_the_way(filename: str) -> bool:
+    return filename in OUR_WAY or filename.startswith("<frozen importlib")
 
 
 def app_name(name: str | None) -> str:

@@ -5,9 +5,22 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 
 from mainspring.app import Mainspring
 from mainspring.errors import DefinitionError
+
+
+def _check_no_path(module_name: str, attribute: str) -> None:
+    """`shop/tasks.py` is what a shell completes, and no module."""
+    path = Path(module_name)
+    if os.sep not in module_name and path.suffix != ".py":
+        return
+    module = ".".join(part for part in path.with_suffix("").parts if part not in (os.sep, ".", ".."))
+    raise DefinitionError(
+        f"bad app: {module_name!r} is a path. Expected module:app, as importable from {os.getcwd()}, "
+        f"such as {module}:{attribute or 'app'}."
+    )
 
 
 def locate_app(name: str) -> Mainspring:
@@ -16,6 +29,7 @@ def locate_app(name: str) -> Mainspring:
     Raises `DefinitionError` for what is not there; what the module itself raises passes through.
     """
     module_name, _, attribute = name.partition(":")
+    _check_no_path(module_name, attribute)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
