@@ -328,6 +328,8 @@ async def test_a_key_function_that_fails_or_gives_no_text(app: Mainspring) -> No
 def test_bad_urls() -> None:
     with pytest.raises(DefinitionError, match="unknown store: 'postgres://x'"):
         Mainspring("postgres://x")
+    with pytest.raises(DefinitionError, match=r'for example "sqlite:///jobs.db"'):
+        Mainspring("jobs.db")
 
 
 def test_bad_results() -> None:

@@ -47,7 +47,8 @@ def open_store(url: str, time: Callable[[], int] | None = None) -> Store:
             ) from e
 
         return MongoStore(url, time=time)
+    example = "mainspring.db" if ":" in url else url
     raise DefinitionError(
         f"unknown store: {url!r}. Expected a URL that begins with one of {', '.join(s + ':' for s in SCHEMES)} "
-        'for example "sqlite:///mainspring.db" or "sqlite://:memory:".'
+        f'for example "sqlite:///{example}" or "sqlite://:memory:".'
     )
