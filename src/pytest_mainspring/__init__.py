@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -63,12 +64,15 @@ def mainspring_app(request: pytest.FixtureRequest) -> Mainspring:
     root = str(request.config.rootpath)
     if root not in sys.path:
         sys.path.insert(0, root)
+    own = request.config.getini("mainspring_app")
     try:
-        name = request.config.getini("mainspring_app") or find_name(None)[0]
+        name = own or find_name(None)[0]
         if name and "://" not in name:
             return locate_app(name)
     except MainspringError as error:
-        raise pytest.UsageError(f"mainspring_app: {error}") from None
+        variable = not own and os.environ.get("MAINSPRING_APP")
+        place = "MAINSPRING_APP in the environment, which goes before pyproject.toml" if variable else "mainspring_app"
+        raise pytest.UsageError(f"{place}: {error}") from None
     raise pytest.UsageError(
         f"no app for the fixtures of Mainspring{f': {name!r} is no module:app' if name else ''}. Expected "
         'mainspring_app = "module:app" in the settings of pytest, app = "module:app" in [tool.mainspring] of '

@@ -187,7 +187,7 @@ async def test_what_could_never_hold_is_no_refutation(
 
 
 async def test_a_task_of_another_app_is_refused(k: Kit) -> None:
-    with pytest.raises(UnknownTask):
+    with pytest.raises(DefinitionError, match="belongs to another app than the one in this kit"):
         await k.refute_enqueued(Mail().send)
 
 

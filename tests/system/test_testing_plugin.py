@@ -198,6 +198,13 @@ def test_a_wrong_name_is_told(project: Project) -> None:
 
 
 @pytest.mark.slow
+def test_a_wrong_name_in_the_environment_is_told_as_such(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.ini(BARE)
+    monkeypatch.setenv("MAINSPRING_APP", "shop:ap")
+    project.run(SYNC).stdout.fnmatch_lines(["*MAINSPRING_APP in the environment*no Mainspring app named 'ap'*"])
+
+
+@pytest.mark.slow
 def test_a_wrong_option_of_the_marker_is_told(project: Project) -> None:
     test = "import pytest\n\n@pytest.mark.mainspring(inlin=True)\ndef test_it(mainspring_kit):\n    pass\n"
     project.run(test).stdout.fnmatch_lines(["*inlin is no option of it. Expected some of store, clock, inline,*"])

@@ -96,7 +96,13 @@ def _task(app: Mainspring, task: Task[Any, Any] | str | None) -> Task[Any, Any] 
     if not isinstance(name, str):
         raise DefinitionError(f"a job of {task!r}. Expected a task, or the name of one.")
     known = app.tasks.get(name)
-    if known is None or (isinstance(task, Task) and known is not task):
+    if isinstance(task, Task) and known is not task:
+        raise DefinitionError(
+            f"task {name!r} belongs to another app than the one in this kit, whose tasks are "
+            f"{', '.join(sorted(app.tasks)) or 'none'}. Expected a task of that app; or put the other app into the kit "
+            "(the fixtures take the one that mainspring_app of pytest, MAINSPRING_APP or pyproject.toml names)."
+        )
+    if known is None:
         raise UnknownTask(name, list(app.tasks))
     return known
 
