@@ -98,6 +98,7 @@ async def test_a_throttled_task_waits_and_others_do_not(app: Mainspring) -> None
 
     async with app.worker(concurrency=1):
         await app.enqueue_many([breaker.job() for _ in range(200)])
+        await wait_until(lambda: ran["breaker"], "the first one to run")
         job = await other.enqueue()
         await job.result(timeout=10)
     assert ran == {"breaker": 1, "other": 1}
