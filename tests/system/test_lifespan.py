@@ -211,6 +211,27 @@ async def test_one_that_breaks_while_it_is_open_ends_its_worker() -> None:
 
 
 @pytest.mark.slow
+async def test_one_that_breaks_while_its_worker_starts_ends_the_start() -> None:
+    @asynccontextmanager
+    async def lifespan(app: Mainspring) -> AsyncIterator[None]:
+        async def connect() -> None:
+            raise ConnectionError("no broker")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(connect())
+            yield
+
+    app = Mainspring(URL, lifespan=lifespan)
+
+    @app.task
+    async def idle() -> None: ...
+
+    async with app:
+        with pytest.raises(ExceptionGroup) as raised:
+            await app.worker().start()
+        assert raised.group_contains(ConnectionError, match="no broker")
+
+
 async def test_one_that_hangs_at_the_end_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
     free = asyncio.Event()
 

@@ -73,7 +73,7 @@ def _main() -> tuple[str, str]:
     if spec is not None and spec.name:
         return "module", spec.name
     file = getattr(main, "__file__", None)
-    if file is None:
+    if file is None or not os.path.exists(file):  # read from standard input, it says "<stdin>"
         raise DefinitionError(
             "cpu handlers of a program without a file cannot be found by another process. Expected them in a module."
         )

@@ -137,6 +137,8 @@ class Worker:
         self._begun = True
         try:
             await self._connect()
+            if self._failure is not None:
+                raise self._failure  # the lifespan broke while the rest was made ready
         except BaseException:
             self._begun = False
             await self._leave_lifespan(0)
