@@ -90,11 +90,14 @@ class Shop:
         """A command, in a process of its own."""
         return subprocess.Popen([sys.executable, "-m", "mainspring.cli", *args], **self._settings() | options)
 
-    def _settings(self) -> dict[str, Any]:
+    def environment(self) -> dict[str, str]:
+        """The variables of its commands."""
         source = str(Path(mainspring.__file__).parents[1])
-        env = os.environ | {"PYTHONPATH": source, "MAINSPRING_APP": "shop:app", "COLUMNS": "160"}
+        return os.environ | {"PYTHONPATH": source, "MAINSPRING_APP": "shop:app", "COLUMNS": "160"}
+
+    def _settings(self) -> dict[str, Any]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-        return {"cwd": self.folder, "env": env, "text": True, **pipes}
+        return {"cwd": self.folder, "env": self.environment(), "text": True, **pipes}
 
     def call(self, command: Callable[[Mainspring], Awaitable[T]]) -> T:
         """Do something to the same store through the library."""
@@ -113,10 +116,11 @@ async def claim_all(app: Mainspring, queue: str, task: str) -> None:
     await client.store.claim(queue, {task: None}, "w:1", new_token(), now, now + 60_000, 100)
 
 
-def on_terminal(shop: Shop, *args: str, typed: str = "") -> tuple[int, str]:
-    """A command on a terminal of 160 columns, and what is seen there."""
+def on_terminal(shop: Shop, *args: str, typed: str = "", columns: int = 160) -> tuple[int, str]:
+    """A command on a terminal of so many columns, and what is seen there."""
     ours, theirs = pty.openpty()
-    command = shop.start(*args, stdin=theirs, stdout=theirs, stderr=theirs)
+    env = shop.environment() | {"COLUMNS": str(columns)}
+    command = shop.start(*args, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
     os.close(theirs)
     os.write(ours, typed.encode())
     seen = b""

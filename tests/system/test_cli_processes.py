@@ -145,6 +145,11 @@ def test_a_terminal_gets_tables_and_questions(shop: Shop) -> None:
     assert "status" in seen, "no header"
     assert id in seen, "the id is cut"
     assert "due in 1h" in seen or "due in 59m" in seen
+    narrow = on_terminal(shop, "jobs", "list", columns=80)[1]
+    assert "queue" in seen
+    assert "queue" not in narrow
+    assert narrow.splitlines()[1].startswith(f"{id}  send  "), "they are folded"
+    assert "scheduled" in narrow
     assert "no jobs" in on_terminal(shop, "dead", "list")[1]
 
     code, seen = on_terminal(shop, "queues", "throttle", "sned", "5m")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import compress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -30,6 +31,10 @@ COLOURS = {
     "timed_out": "red", "succeeded": "green", "ok": "green", "note": "cyan", "warning": "yellow", "danger": "bold red",
     "active": "cyan", "stopping": "yellow", "silent": "bold red", "retry-scheduled": "yellow", "retired": "dim",
 }  # fmt: skip
+
+
+WIDE = 110
+"""Columns from which on a job's row has room for everything: an id takes 36 of them."""
 
 
 def on_terminal() -> bool:
@@ -96,18 +101,24 @@ def print_json_lines(values: Sequence[Any]) -> None:
         typer.echo(json.dumps(value, ensure_ascii=False))
 
 
-def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], whole: Sequence[str] = ("id",)) -> None:
-    """A table, or lines. Columns named in `whole` are never cut or folded."""
+def print_rows(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], whole: Sequence[str] = ("id",), spare: Sequence[str] = ()
+) -> None:
+    """A table, or lines. Columns named in `whole` are never cut or folded; on a narrow terminal those in `spare` are
+    left out, so that what is left can be read.
+    """
     if not on_terminal():
         for row in rows:
             typer.echo("\t".join(_text(cell) for cell in row))
         return
+    console = Console(highlight=False)
+    shown = [column not in spare or console.width >= WIDE for column in columns]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
+    for column in compress(columns, shown):
         table.add_column(column, no_wrap=column in whole, overflow="fold")
     for row in rows:
-        table.add_row(*(_styled(cell) for cell in row))
-    Console(highlight=False).print(table)
+        table.add_row(*(_styled(cell) for cell in compress(row, shown)))
+    console.print(table)
 
 
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:

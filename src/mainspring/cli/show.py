@@ -20,7 +20,9 @@ def show_jobs(page: JobPage, now: int, as_json: bool) -> None:
         print_json_lines([job_view(job, now) for job in page])
     elif len(page):
         columns = ("id", "task", "queue", "status", "attempts", "created", "detail")
-        print_rows(columns, [_row(job, now) for job in page], whole=("id", "status", "created"))
+        print_rows(
+            columns, [_row(job, now) for job in page], ("id", "status", "created"), ("queue", "attempts", "created")
+        )
     else:
         note("no jobs.")
     if page.cursor is not None:
