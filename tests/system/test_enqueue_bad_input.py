@@ -208,6 +208,25 @@ BAD_TASKS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("delay", r"a task has no 'delay'\. Expected await task\.enqueue\("),
+        ("apply_async", r"a task has no 'apply_async'\. Expected await task\.options\(delay="),
+        ("colour", r"a task has no 'colour'\.$"),
+    ],
+)
+def test_what_other_systems_call_it_is_told(name: str, message: str) -> None:
+    app = Mainspring("sqlite://:memory:")
+    task = app.task(_nothing)
+    with pytest.raises(AttributeError, match=message):
+        getattr(task, name)
+    assert not hasattr(task, name)
+
+
+async def _nothing() -> None: ...
+
+
 @pytest.mark.parametrize("case", BAD_TASKS)
 def test_bad_options_of_a_task_show_where_they_are_written(case: str) -> None:
     app = Mainspring("sqlite://:memory:")

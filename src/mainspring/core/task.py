@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast
 
 from mainspring.core.codec import decode_value
 from mainspring.core.dependencies import Need
@@ -23,6 +23,14 @@ from mainspring.errors import DefinitionError, InputError, OutputError, PayloadT
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+_ENQUEUE = " Expected await task.enqueue(...), or app.sync(task.enqueue, ...) where nothing can be awaited."
+_LATER = " Expected await task.options(delay=...).enqueue(...)."
+_ELSEWHERE = dict.fromkeys(("delay", "send", "kiq", "defer", "enqueue_job"), _ENQUEUE) | dict.fromkeys(
+    ("apply_async", "send_with_options", "schedule", "enqueue_in", "enqueue_at"), _LATER
+)
+"""What other systems call it."""
 
 
 class Task(Generic[P, R]):
@@ -199,6 +207,11 @@ class Task(Generic[P, R]):
             "open": self._signature.extras is not None,
             "rule": self._settings.rule,
         }
+
+    if not TYPE_CHECKING:  # a checker is to find the slip by itself
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"a task has no {name!r}.{_ELSEWHERE.get(name, '')}", name=name, obj=self)
 
     @property
     def app(self) -> Caller:
