@@ -19,6 +19,8 @@ from tests.conformance.faulty import STORE_FAULTS
 from tests.conformance.subjects import FILE, MEMORY, Subject
 from tests.conformance.test_model import QUIET, machine
 
+pytestmark = pytest.mark.slow  # seconds in all, and others show the essentials quickly
+
 # Hypothesis draws on the constants in our source, so any change of it makes other histories: what they would meet too
 # rarely is an episode of the machine. The search ends with the first that meets the fault.
 FEW = settings(

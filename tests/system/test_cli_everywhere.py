@@ -13,6 +13,8 @@ import pytest
 from tests.docs.commands_page import commands
 from tests.system.cli_shop import Shop
 
+pytestmark = pytest.mark.slow  # seconds in all, and others show the essentials quickly
+
 COMMANDS = dict(commands())
 NO_APP = {"completion", "config", "demo", "schedules preview", "schedules describe"}
 FOR_WORKERS = {"worker", "dev"}

@@ -30,6 +30,8 @@ from tests.stores_for_apps import SLOW_STORES, store_url
 from tests.system.conftest import settle
 from tests.system.schedulers import Killed, Scheduler, live, rows, scheduler, stored
 
+pytestmark = pytest.mark.slow  # seconds in all, and others show the essentials quickly
+
 SECOND = 1_000
 STEPS = 400
 FIRST, COUNT = (int(part) for part in os.environ.get("MAINSPRING_STORMS", "0+0").split("+"))

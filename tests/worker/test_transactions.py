@@ -16,6 +16,8 @@ from mainspring.errors import StoreUnavailable
 from tests.worker.conftest import wait_until
 from tests.worker.shop import Shop, failing_looks, ignored, shop
 
+pytestmark = pytest.mark.slow  # seconds in all, and others show the essentials quickly
+
 __all__ = ["shop"]
 
 AT_ONCE = Retry(max_attempts=3, initial_delay=0)

@@ -14,6 +14,8 @@ from tests.servers.redis import RedisServer
 from tests.servers.shared import Shared
 from tests.stores.redis.wire import PROMPT, SHORT, blocked, line_to
 
+pytestmark = pytest.mark.slow  # seconds in all, and others show the essentials quickly
+
 
 async def test_replies_come_to_those_who_asked(redis_server: Shared) -> None:
     async def ask(line: Line, who: int) -> None:

@@ -21,6 +21,8 @@ from tests.servers import namespaces
 from tests.servers.shared import Shared
 from tests.stores.redis.rig import ONE, rig_to, server_of, turn, until
 
+pytestmark = pytest.mark.slow  # seconds in all, and others show the essentials quickly
+
 WAIT = 20.0
 WAITERS = 4
 QUIET = 0.1
