@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -93,3 +94,18 @@ async def test_a_lifespan_that_fails_at_the_start_ends_the_process_with_1_and_sa
     assert worker.returncode == 1
     assert "OSError: no database" in told
     assert "Raised by the lifespan lifespan of the app: the worker did not start." in told
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_one_that_hangs_at_its_start_has_the_grace_to_end_and_none_the_second_time(tmp_path: Path, again: bool) -> None:
+    start = "print('entered', flush=True); await asyncio.sleep(3600)"
+    worker = child(tmp_path, start=start, grace=3600 if again else 0.5)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "entered\n"
+    worker.send_signal(signal.SIGTERM)
+    while again and worker.poll() is None:  # two that come at once are one
+        worker.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(0.1)
+    ended(worker)
+    assert worker.returncode in ((0, -signal.SIGTERM) if again else (0,))

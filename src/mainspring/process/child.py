@@ -35,23 +35,38 @@ class Stopper:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._started = False
+        self._starting: asyncio.Task[None] | None = None
         self._asked = False
         self._stop: asyncio.Task[None] | None = None
 
-    def started(self) -> None:
-        """The worker can be stopped now; if it was told to while it started, it is."""
-        self._started = True
+    async def start(self) -> bool:
+        """Start the worker. False: it was told to end meanwhile, and its start did not end within the grace. One that
+        ends in time is stopped as any other."""
+        self._starting = asyncio.create_task(self._worker.start())
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            if self._asked:
+                return False
+            raise
         if self._asked:
             self()
+        return True
 
     def __call__(self) -> None:
-        if not self._started:
-            self._asked = True
+        if self._starting is None or not self._starting.done():
+            self._end_start()
         elif self._stop is None:
             self._stop = asyncio.create_task(self._worker.stop())
         else:
             self._worker.hurry()
+
+    def _end_start(self) -> None:
+        """A lifespan may need its time to come up; the second time it has none."""
+        again, self._asked = self._asked, True
+        if self._starting is not None:
+            grace = 0 if again else self._worker.settings.grace_ms / 1000
+            asyncio.get_running_loop().call_later(grace, self._starting.cancel)
 
     async def wait(self) -> None:
         """Until the worker has ended, by itself or because it was told to."""
@@ -109,9 +124,9 @@ async def work(worker: Worker, parent: Parent | None = None, predecessor: str | 
     # Before it starts: from its first word in the store on, others may want it to stop.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopper)
-    await worker.start()
+    if not await stopper.start():
+        return worker.exit_code
     spare_the_collector()
-    stopper.started()
     if parent is not None:
         parent.on_death(worker, stopper)
     if predecessor is not None:
