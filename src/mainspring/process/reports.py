@@ -13,6 +13,8 @@ from collections import deque
 
 from mainspring.worker.wire import Message, Report, frame
 
+AT_ONCE = 500
+"""Lines of a message: of 8 KB each, at the most."""
 TOGETHER = 0.05
 """Seconds in which what is said goes together."""
 
@@ -78,8 +80,7 @@ class Reports:
                 self._changed.wait_for(lambda: self._waiting or self._ended)
 
     def _send(self) -> None:
-        if self._lines or self._progress is not None:
-            report = Report(lines=list(self._lines), progress=self._progress)
-            self._lines.clear()
-            self._progress = None
+        while self._lines or self._progress is not None:
+            lines = [self._lines.popleft() for _ in range(min(len(self._lines), AT_ONCE))]
+            report, self._progress = Report(lines=lines, progress=self._progress), None
             self._line.sendall(frame(report))

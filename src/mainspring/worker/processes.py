@@ -94,6 +94,11 @@ class Processes:
 
         Raises `ProcessDied` where the process ended in the middle, `NoProcess` where there is none to be had.
         """
+        if hold in self._busy:
+            raise MainspringError(
+                "the handler of a job was called while it ran. Expected middleware to await call_next before it calls "
+                "it again, where the handler has a process of its own."
+            )
         child = await self._take_untimed(hold)
         if hold.stop is not None:  # meanwhile
             self._give_back(child)
