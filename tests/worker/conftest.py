@@ -25,12 +25,12 @@ async def wait_until(true: Callable[[], object], what: str, seconds: float = 10)
     try:
         async with asyncio.timeout(seconds):
             while not true():
-                await _tick()
+                await tick()
     except TimeoutError:
         pytest.fail(f"waited {seconds} s in vain for: {what}")
 
 
-async def _tick() -> None:
+async def tick() -> None:
     """Let other threads have their turn: a millisecond, by a timer of the loop."""
     loop = asyncio.get_running_loop()
     future = loop.create_future()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -17,7 +18,7 @@ from mainspring.core.job import Job, State
 from mainspring.testing import kit
 from mainspring.worker.worker import Worker
 from tests.worker import cpu_shop as shop
-from tests.worker.conftest import wait_until
+from tests.worker.conftest import tick, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60), pytest.mark.asyncio(loop_scope="module")]
 
@@ -34,6 +35,14 @@ async def ended(job: Any, seconds: float = 20) -> Job:
     with contextlib.suppress(ResultError):
         await shop.app.ended(job.id, seconds)
     return await shop.app.get(job.id)
+
+
+async def once_run(job: Any, seconds: float = 20) -> Job:
+    """The row when its first run has ended."""
+    async with asyncio.timeout(seconds):
+        while not (row := await shop.app.get(job.id)).runs:
+            await tick()
+    return row
 
 
 def begun(folder: Path) -> list[int]:
@@ -102,10 +111,8 @@ async def test_what_it_raises_steers_its_job(worker: Worker, how: str, state: St
 
 @pytest.mark.parametrize(("how", "outcome"), [("snooze", "snoozed"), ("retry", "failed")])
 async def test_it_asks_for_another_time(worker: Worker, how: str, outcome: str) -> None:
-    before = worker.processed
     job = await shop.raises.enqueue(how)
-    await wait_until(lambda: worker.processed > before, "the run to end")
-    row = await shop.app.get(job.id)
+    row = await once_run(job)
     assert (row.state, row.runs[-1].outcome) == (State.WAITING, outcome)
     assert row.due_at > shop.app.clock.now() + 3_000_000
     await job.cancel()
@@ -226,14 +233,14 @@ async def test_what_it_has_started_dies_with_it(worker: Worker, tmp_path: Path) 
 
 
 async def test_no_more_run_at_once_than_there_are_processes_for(worker: Worker, tmp_path: Path) -> None:
-    before = worker.processed
     jobs = [await shop.loops.enqueue(str(tmp_path), seconds=0.2) for _ in range(6)]
+    ending = asyncio.gather(*(ended(job) for job in jobs))
     most = 0
 
     def look() -> bool:
         nonlocal most
         most = max(most, worker.desk.running)
-        return worker.processed == before + len(jobs)
+        return ending.done()
 
     await wait_until(look, "all to end", 20)
     assert most == 2
@@ -246,6 +253,7 @@ async def test_the_others_do_not_wait_for_a_process(worker: Worker, tmp_path: Pa
     assert await (await shop.waits.enqueue()).result(timeout=10) == "not blocked"
     for job in jobs:
         await job.cancel()
+        await ended(job)
 
 
 async def test_a_process_that_dies_idle_is_replaced(worker: Worker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -20,8 +21,8 @@ from mainspring.worker.nursery import Child, Nursery
 from mainspring.worker.raised import NoProcess
 from mainspring.worker.worker import Worker
 from tests.worker import cpu_shop as shop
-from tests.worker.conftest import wait_until
-from tests.worker.test_cpu import ended, parent_of
+from tests.worker.conftest import tick, wait_until
+from tests.worker.test_cpu import ended, gone, parent_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60), pytest.mark.asyncio(loop_scope="module")]
 
@@ -39,6 +40,16 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def outcomes(row: Job) -> list[str]:
     return [run.outcome for run in row.runs]
+
+
+async def kill(*pids: int) -> None:
+    """And wait until the worker has heard of it: an end is seen by the next turn of its loop."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it has died with the one before
+            os.kill(pid, signal.SIGKILL)
+    await wait_until(lambda: all(gone(pid) for pid in pids), "them to end")
+    await tick()
+    await tick()
 
 
 async def ids_of(worker: Worker) -> tuple[int, int]:
@@ -92,7 +103,7 @@ async def no_process(self: Nursery) -> Child:
 
 async def test_a_job_that_was_put_off_can_be_cancelled(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     child, _ = await ids_of(worker)
-    os.kill(child, signal.SIGKILL)
+    await kill(child)
     with monkeypatch.context() as patch:
         patch.setattr(Nursery, "fork", no_process)
         patch.setattr(executor, "PUT_OFF", 3_600)
@@ -107,7 +118,7 @@ async def test_no_line_for_a_process_is_no_failure(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, at_once: None
 ) -> None:
     child, _ = await ids_of(worker)
-    os.kill(child, signal.SIGKILL)
+    await kill(child)
     tried: list[int] = []
     real = socket.socketpair
 
@@ -125,7 +136,7 @@ async def test_no_line_for_a_process_is_no_failure(
 async def test_a_nursery_that_cannot_be_started_again_is_no_failure(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, at_once: None
 ) -> None:
-    _, parent = await ids_of(worker)
+    child, parent = await ids_of(worker)
     starts: list[int] = []
     real = Nursery.start
 
@@ -136,14 +147,14 @@ async def test_a_nursery_that_cannot_be_started_again_is_no_failure(
         await real(self)
 
     monkeypatch.setattr(Nursery, "start", broken)
-    os.kill(parent, signal.SIGKILL)
+    await kill(parent, child)
     row = await ended(await shop.echo.enqueue(5))
     assert row.state is State.COMPLETED
     assert "failed" not in outcomes(row)
 
 
 async def test_no_time_of_a_job_runs_while_a_nursery_starts(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, parent = await ids_of(worker)
+    child, parent = await ids_of(worker)
     begun, go_on = asyncio.Event(), asyncio.Event()
     real = Nursery.start
 
@@ -153,7 +164,7 @@ async def test_no_time_of_a_job_runs_while_a_nursery_starts(worker: Worker, monk
         await real(self)
 
     monkeypatch.setattr(Nursery, "start", slow)
-    os.kill(parent, signal.SIGKILL)
+    await kill(parent, child)
     await shop.echo.enqueue(0)  # finds out, where nobody has
     cancelled = await shop.echo.enqueue(1)
     job = await shop.echo.options(timeout=0.2).enqueue(5)
