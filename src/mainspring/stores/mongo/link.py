@@ -6,6 +6,7 @@ what it knows to be safe to repeat, or by whoever knows how to tell what has hap
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -115,9 +116,9 @@ class Link:
 
     @contextmanager
     def calls(self, seconds: float | None = None) -> Iterator[None]:
-        """What is awaited inside has a deadline, and raises our errors."""
+        """What is awaited inside has a deadline, raises our errors, and lets no cancellation be lost."""
         self.check_open()
-        with self._raising(), pymongo.timeout(self.settings.timeout if seconds is None else seconds):
+        with heard(), self._raising(), pymongo.timeout(self.settings.timeout if seconds is None else seconds):
             yield
 
     @contextmanager
@@ -151,6 +152,29 @@ class Link:
     @property
     def database(self) -> AsyncDatabase[Document]:
         return self.client.get_database(self.settings.database, codec_options=CODEC)
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """A cancellation that comes inside comes out. PyMongo loses one that arrives as it begins to wait for an answer: it
+    ends its own waiting, and goes on as if nothing had been said."""
+    task = asyncio.current_task()
+    before, coming = (task.cancelling(), _is_coming(task)) if task is not None else (0, False)
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        if task is not None and not _is_coming(task) and (coming or task.cancelling() > before):
+            raise asyncio.CancelledError from error
+        raise
+    if task is not None and not _is_coming(task) and (coming or task.cancelling() > before):
+        raise asyncio.CancelledError
+
+
+def _is_coming(task: asyncio.Task[Any]) -> bool:
+    """Whether the task is to be cancelled as soon as it waits for anything."""
+    return bool(getattr(task, "_must_cancel", False))
 
 
 def collections_of(client: Any, settings: Settings) -> dict[str, Any]:
