@@ -26,6 +26,8 @@ from mainspring.core.ticks import due_at
 from mainspring.errors import StoreUnavailable
 from mainspring.stores.base import Query
 from mainspring.testing import FakeClock
+from mainspring.worker.hold import Hold
+from mainspring.worker.settler import Settler
 from tests.conformance.faulty import Through
 from tests.stores_for_apps import SLOW_STORES, store_url
 from tests.system.conftest import claim, settle
@@ -330,6 +332,29 @@ def held(one: Scheduler) -> Held:
 
 
 MEANWHILE = ["nothing", "paused", "deleted", "made anew", "resumed", "changed"]
+
+
+async def test_a_tick_that_does_not_stand_does_not_run_though_it_is_renewed_meanwhile(
+    app: Mainspring, clock: FakeClock, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Settler.write
+
+    async def renewed(self: Settler, hold: Hold, transition: Any, size: int = 0) -> Job | None:
+        await self._worker.heartbeat.hold(clock.now() + 1)
+        return await real(self, hold, transition, size)
+
+    await app.schedules.create("s", "counts", {"name": "first"}, every="1h")
+    async with scheduler(app, clock, Held) as late, asyncio.TaskGroup() as group:
+        await clock.advance("1h")
+        firing = await stopped(late, group)
+        async with app.worker():
+            await clock.advance("1s")
+            await app.schedules.delete("s")
+            monkeypatch.setattr(Settler, "write", renewed)
+            held(late).go.set()
+            await firing
+            await clock.advance("1s")
+    assert ran == ["first"]
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])

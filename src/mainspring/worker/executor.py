@@ -100,12 +100,15 @@ class Executor:
         What `states.begin` has to say is saved first; it is rarely anything."""
         if hold.job.claims > 1 and await self.completions.ended_before(hold):
             return False
-        if _never_ran(hold.job) and not await self._worker.ticker.stands(hold.job):
-            hold.job = hold.job.evolve(cancelling=SUPERSEDED)
+        stands = not _never_ran(hold.job) or await self._worker.ticker.stands(hold.job)
         job, now, policy = hold.job, self._worker.clock.now(), hold.task.policy
-        if states.begin(job, now, policy) is job:
+
+        def begun(job: Job) -> Job:  # of whichever row it is by then: it may be renewed meanwhile
+            return states.begin(job if stands else job.evolve(cancelling=SUPERSEDED), now, policy)
+
+        if begun(job) is job:
             return True
-        row = await self._worker.settler.write(hold, lambda job: states.begin(job, now, policy))
+        row = await self._worker.settler.write(hold, begun)
         if row is None:
             return False
         self._worker.telling.vanished(job, row)
