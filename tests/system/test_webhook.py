@@ -17,6 +17,8 @@ from mainspring.builtins import addresses, fetch
 from mainspring.builtins.addresses import refusal
 from tests.system.web_server import Reply, Seen, WebServer
 
+pytestmark = pytest.mark.slow  # seconds in all, and others show the essentials quickly
+
 
 @pytest.fixture
 def server() -> Iterator[WebServer]:

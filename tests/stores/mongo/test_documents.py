@@ -24,6 +24,8 @@ from tests.servers.shared import SharedMongo
 from tests.stores.mongo.rig import claim, settled, store_at
 from tests.stores.mongo.test_payload import VALUES
 
+pytestmark = pytest.mark.slow  # seconds in all, and others show the essentials quickly
+
 Database = Any
 
 

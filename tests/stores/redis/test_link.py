@@ -18,6 +18,8 @@ from tests.servers.shared import Shared
 from tests.servers.waiting import until
 from tests.stores.redis.wire import PROMPT, SHORT, clients, link_to
 
+pytestmark = pytest.mark.slow  # seconds in all, and others show the essentials quickly
+
 ECHO = Script("echo", "return {KEYS[1], ARGV[1]}")
 
 
