@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from mainspring.core.duration import Duration, humanize, milliseconds
 from mainspring.core.job import Job
 from mainspring.core.outcome import Steer
 from mainspring.errors import MainspringError, NotDrained
+from mainspring.worker.pump import first_of
 
 if TYPE_CHECKING:
     from mainspring.worker.quiet import Quiet
@@ -109,7 +109,7 @@ async def drain(
     worker.tallies.add(tally)
     try:
         async with asyncio.timeout(milliseconds(timeout, "timeout") / 1000):
-            await _first_of(quiet.empty(), tally.over.wait(), worker.join())
+            await first_of(quiet.empty(), tally.over.wait(), worker.join())
     except TimeoutError:
         raise NotDrained(_unended(worker, timeout)) from None
     finally:
@@ -129,19 +129,6 @@ def raise_first(errors: tuple[BaseException, ...]) -> None:
     if others:
         errors[0].add_note(f"{len(errors) - 1} more of the drained runs failed: {others}")
     raise errors[0]
-
-
-async def _first_of(*waits: Awaitable[object]) -> None:
-    """Wait for the first of some awaitables, raise what it raised, and end the others."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _unended(worker: Worker, timeout: Duration) -> str:

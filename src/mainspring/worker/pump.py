@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from mainspring.core import states
@@ -68,7 +68,7 @@ class Pump:
                 self.rounds.fail()
                 emit("claim.failed", logging.WARNING, worker=self._worker.id, error=str(error))
                 back_off = min(back_off * 2 or 0.1, LONGEST_BACK_OFF)
-                await _first_of(self._nudge.wait(), asyncio.sleep(back_off * random.uniform(0.5, 1.0)))
+                await first_of(self._nudge.wait(), asyncio.sleep(back_off * random.uniform(0.5, 1.0)))
 
     async def _turn(self) -> None:
         """Claim what can start, then sleep until there may be something more: a claim tells when."""
@@ -249,9 +249,9 @@ class Pump:
         self._unsure.clear()
 
 
-async def _first_of(*waits: object) -> None:
-    """Wait for the first of some awaitables, and end the others."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+async def first_of(*waits: Awaitable[object]) -> None:
+    """Wait for the first of some awaitables, raise what it raised, and end the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
