@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from mainspring import Mainspring, Task
 from mainspring.admin.schedule_view import ScheduleInfo
 from mainspring.core.records import SCHEDULE, WORKER, Record
 from mainspring.errors import DefinitionError, UnknownOption
+from mainspring.stores.base import Store
 from mainspring.testing import START, FakeClock
 from mainspring.triggers.reconcile import Reconciler
 
@@ -291,6 +293,33 @@ async def test_old_code_that_starts_late_holds_until_it_has_stopped(deploy: Depl
         await clock.advance("5m")  # nobody declares that it is due now
         found = await info(old)
     assert (found.every, found.runs) == (420.0, 1)
+
+
+async def test_a_worker_whose_heartbeat_begins_late_is_not_taken_for_dead(
+    deploy: Deploy, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is moved on before its thread has opened its store."""
+    late = threading.Event()
+    old, new = deploy(ticking("7m")), deploy(ticking("5m"))
+    store = (await new.connect()).store
+    clone = store.clone
+
+    def cloned() -> Store:
+        other = clone()
+        opened = other.open
+
+        async def open() -> None:
+            await asyncio.to_thread(late.wait, 10)
+            await opened()
+
+        monkeypatch.setattr(other, "open", open)
+        return other
+
+    monkeypatch.setattr(store, "clone", cloned)
+    async with old.worker(), new.worker():
+        asyncio.get_running_loop().call_later(0.05, late.set)
+        await clock.advance("5m")
+        assert ((await info(new)).every, (await info(new)).runs) == (300.0, 1)
 
 
 async def test_a_worker_that_was_taken_for_dead_declares_it_again(deploy: Deploy, clock: FakeClock) -> None:

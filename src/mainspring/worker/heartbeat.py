@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from mainspring.core.job import Job
@@ -39,6 +40,8 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._main, name="mainspring-heartbeat", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._store: Store | None = None
+        self._opened: Future[None] = Future()
+        """Done when the store was opened, or once could not be."""
         self._nudge: asyncio.Event | None = None
         self._nudged = False
         self._stopping = False
@@ -64,7 +67,10 @@ class Heartbeat:
     async def hold(self, now: int, alive: bool = False) -> None:
         """Renew everything as if it were `now`: a test is about to move its clock there. `alive`: say that we live,
         too."""
-        if self._loop is None or self._store is None or self._ends():
+        if self._ends():
+            return
+        await asyncio.shield(asyncio.wrap_future(self._opened))  # the thread may have begun just now
+        if self._loop is None or self._store is None:
             return
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._hold(self._store, now, alive), self._loop))
 
@@ -106,12 +112,19 @@ class Heartbeat:
         except BaseException as error:
             emit("heartbeat.failed", logging.CRITICAL, exc_info=error, worker=self._worker.id)
             self._worker.call_soon(self._worker.fail, error)
+        finally:
+            self._tried()
+
+    def _tried(self) -> None:
+        if not self._opened.done():
+            self._opened.set_result(None)
 
     async def _live(self) -> None:
         self._loop, self._nudge = asyncio.get_running_loop(), asyncio.Event()
         store = self._worker.store.clone()
         await self._open(store)
         self._store = store
+        self._tried()
         beside = [asyncio.create_task(self._listen(store)), asyncio.create_task(self._watch_leases())]
         try:
             while not self._ends():
@@ -135,6 +148,7 @@ class Heartbeat:
                 return
             except (StoreUnavailable, StoreReadOnly) as error:  # read-only, as while a failover is under way
                 emit("renew.failed", logging.WARNING, worker=self._worker.id, jobs=0, error=str(error))
+                self._tried()
                 self._tell_lost_in_time(self._settings.beat_ms)
                 await self._sleep(min(AFTER_FAILURE, self._settings.beat_ms / 1000))
 
