@@ -41,11 +41,18 @@ class Pump:
         self._first = 0
         self._cpu = frozenset(name for name, task in worker.tasks.items() if task.cpu)
         self._suspect: Hold | None = None
-        self.rounds = Rounds()
+        self._awaited: Callable[[], bool] | None = None
+        """What it waits for before it claims again."""
+        self.rounds = Rounds(lambda: self.stuck)
         self.stopping = False
         self.paused = False
         self.throttled: dict[str, int] = {}
         """Tasks that this worker alone leaves alone, until when."""
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it claims nothing, whatever is due, before something else has happened here: a handler ends, ..."""
+        return self.stopping or (self._awaited is not None and not self._awaited())
 
     def nudge(self) -> None:
         """Look again now."""
@@ -58,9 +65,9 @@ class Pump:
         """Claim until stopped."""
         back_off = 0.0
         while not self.stopping:
-            if self.paused or not self._worker.desk.free:
-                await self._worker.desk.changed()
-                continue
+            await self._wait_until(lambda: not self.paused and self._worker.desk.free > 0)
+            if self.stopping:
+                break
             try:
                 await self._turn()
                 back_off = 0.0
@@ -199,14 +206,18 @@ class Pump:
         self._worker.executor.start(suspect)
         await self._wait_until(lambda: suspect.handler_done, ALONE_FOR)
 
-    async def _wait_until(self, true: Callable[[], bool], seconds: float) -> bool:
+    async def _wait_until(self, true: Callable[[], bool], seconds: float | None = None) -> bool:
         """Claim nothing until then, or until stopped. False: it did not come true in time."""
+        self._awaited = true
         try:
             async with asyncio.timeout(seconds):
-                while not true() and not self.stopping:
+                while self.stuck and not self.stopping:
+                    self.rounds.look()
                     await self._worker.desk.changed()
         except TimeoutError:
             return False
+        finally:
+            self._awaited = None
         return True
 
     # -- giving back ---------------------------------------------------------------------------------------------------

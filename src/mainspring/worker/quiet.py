@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0
 """Seconds, of the wall clock, for which a handler is waited for; one that takes longer waits for the test."""
+SLICES = 10
+"""The parts of it: a machine that stands still for a second costs one of them, and not a handler its time."""
+LOST = 10.0
+"""Seconds after which a service that makes no round is not waited for any longer: its store has hung up."""
 
 
 class Quiet:
@@ -30,11 +34,13 @@ class Quiet:
         while True:
             taken = worker.desk.taken
             dues = [
-                await worker.ticker.rounds.idle(worker.ticker.nudge, PATIENCE),
-                await worker.pump.rounds.idle(worker.pump.nudge, PATIENCE) if not worker.pump.paused else None,
+                await worker.ticker.rounds.idle(worker.ticker.nudge, LOST),
+                await worker.pump.rounds.idle(worker.pump.nudge, LOST),
             ]
+            stuck = worker.pump.stuck
             await self._handlers()
-            if worker.desk.taken == taken:
+            goes_on = stuck and not worker.pump.stuck
+            if worker.desk.taken == taken and not goes_on:
                 return min((due for due in dues if due is not None), default=None)
 
     async def empty(self) -> None:
@@ -62,9 +68,12 @@ class Quiet:
     async def _handlers(self) -> None:
         desk = self.worker.desk
         self._given_up &= desk.holds
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while desk.holds - self._given_up:
-                    await desk.changed()
-        except TimeoutError:
-            self._given_up |= desk.holds
+        for _ in range(SLICES):
+            try:
+                async with asyncio.timeout(PATIENCE / SLICES):
+                    while desk.holds - self._given_up:
+                        await desk.changed()
+                return
+            except TimeoutError:
+                pass
+        self._given_up |= desk.holds

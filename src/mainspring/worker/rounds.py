@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 
 class Rounds:
-    def __init__(self) -> None:
+    def __init__(self, stuck: Callable[[], bool]) -> None:
+        """`stuck`: whether the service makes no rounds before something else happens; `look` is called when it is."""
+        self._stuck = stuck
         self._begun = 0
         self._idle = 0
         """The last round that found nothing to do."""
@@ -30,6 +32,10 @@ class Rounds:
         """The round could not be made: the store does not answer."""
         self._tell(False)
 
+    def look(self) -> None:
+        """Whoever waits for a round looks again whether there will be one."""
+        self._tell(True)
+
     def _tell(self, made: bool) -> None:
         for future in self._waiting:
             if not future.done():
@@ -39,13 +45,15 @@ class Rounds:
     async def idle(self, nudge: Callable[[], object], patience: float | None) -> int | None:
         """Nudge, and wait for a round that begins after this call and finds nothing to do; answers what is next due.
 
-        None, too, where there is none within `patience` seconds: the service waits for something else. `patience` None:
-        it is waited for, however long that takes.
+        None, too, where there is none: the service is stuck, or its store does not answer, or takes longer than
+        `patience` seconds. `patience` None: it is waited for, however long that takes.
         """
         begun = self._begun
         try:
             async with asyncio.timeout(patience):
                 while self._idle <= begun:
+                    if patience is not None and self._stuck():
+                        return None
                     nudge()  # each time: after a round that found something it may sleep
                     future = asyncio.get_running_loop().create_future()
                     self._waiting.append(future)

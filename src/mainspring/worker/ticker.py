@@ -37,7 +37,8 @@ class Ticker:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._nudge = asyncio.Event()
-        self.rounds = Rounds()
+        self._over = False
+        self.rounds = Rounds(lambda: self._over)
         self._follows: dict[str, bool] = {}
         """Of the schedules whose runs have begun here: whether the end of a run may make them due."""
         self._following: set[asyncio.Task[None]] = set()
@@ -65,6 +66,13 @@ class Ticker:
         self._tended_at = self._worker.loop.time()
         self._duty = Duty(self._worker.store, self._worker.clock, self._worker.id)
         self._begun = True
+        try:
+            await self._tick()
+        finally:
+            self._over = True
+            self.rounds.look()
+
+    async def _tick(self) -> None:
         back_off, asked = 0.0, True
         while True:
             try:
