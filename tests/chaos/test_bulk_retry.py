@@ -19,7 +19,7 @@ from tests.chaos.fleet import ROOT, Fleet
 from tests.chaos.places import Place, places
 from tests.factory import make_job
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 DIES = 100
 """Each so many-th job dies again when it runs."""

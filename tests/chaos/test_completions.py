@@ -12,7 +12,7 @@ from mainspring.core.job import State
 from tests.chaos.fleet import Fleet
 from tests.chaos.test_kills import enqueue
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 MOMENTS = ("before", "after", "never")
 

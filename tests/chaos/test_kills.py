@@ -18,7 +18,7 @@ from mainspring.core.job import Job, State
 from tests.chaos.fleet import Fleet, check_runs_add_up
 from tests.chaos.places import EVERYWHERE, IN_FILE_AND_SERVER, Place
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 Call = tuple[str, Mapping[str, object]]
@@ -216,7 +216,6 @@ async def test_a_cancel_from_another_process_reaches_a_running_handler(chaos: Fl
         assert await fleet.end() == 0
 
 
-@pytest.mark.timeout(120)
 async def test_a_loop_blocked_for_forty_seconds_keeps_its_lease_with_the_defaults(chaos: Fleet) -> None:
     chaos.settings |= {"lease": 15, "beat": 5, "poll": 5}
     async with chaos as fleet:

@@ -11,7 +11,7 @@ from tests.chaos.fleet import Fleet, Step, check_runs_add_up
 from tests.chaos.places import ON_SERVERS, Place, places
 from tests.chaos.test_kills import enqueue
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 JOBS = 200
 LEASE = 3.0

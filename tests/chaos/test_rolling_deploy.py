@@ -20,7 +20,7 @@ from tests.chaos import deploy_new, deploy_old
 from tests.chaos.fleet import Fleet
 from tests.chaos.places import Place, places
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 WORKERS = 2
 Ask = Callable[[int], Awaitable[JobHandle[str]]]

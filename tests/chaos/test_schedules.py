@@ -20,7 +20,7 @@ from mainspring.triggers.duty import NAME
 from tests.chaos.fleet import Fleet
 from tests.chaos.places import EVERYWHERE, Place
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 SECOND = 1_000
 INTERVALS, CRONS = [f"i{n}" for n in range(10)], [f"c{n}" for n in range(10)]

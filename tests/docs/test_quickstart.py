@@ -15,7 +15,7 @@ import pytest
 
 from tests.docs.pages import ROOT, Block, blocks
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 PAGE = ROOT / "docs" / "quickstart.md"
 SET_UP = ("python3 -m venv", "pip install", "export ")
 """Lines that have been done for this test."""

@@ -47,7 +47,6 @@ def loaded(page: Path) -> Iterator[str]:
     yield from (target for target in parser.found if target and not target.startswith("data:"))
 
 
-@pytest.mark.timeout(300)
 def test_every_page_is_in_the_site(site: Path) -> None:
     sources = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
     assert len(sources) > 40
@@ -55,7 +54,6 @@ def test_every_page_is_in_the_site(site: Path) -> None:
     assert (site / "index.html").read_text() == (site / "README.html").read_text()
 
 
-@pytest.mark.timeout(300)
 def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     targets = {(page, target) for page in pages for target in loaded(page)}
@@ -65,7 +63,6 @@ def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.timeout(300)
 def test_a_style_sheet_loads_nothing_from_elsewhere(site: Path) -> None:
     sheets = sorted(site.rglob("*.css"))
     assert sheets
@@ -77,7 +74,6 @@ def test_a_style_sheet_loads_nothing_from_elsewhere(site: Path) -> None:
     assert [found for found in asked if "//" in found[1] and not found[1].startswith("data:")] == []
 
 
-@pytest.mark.timeout(300)
 def test_the_site_can_be_searched_without_a_server(site: Path) -> None:
     index = (site / "searchindex.js").read_text()
     assert index.startswith("Search.setIndex(")

@@ -57,7 +57,6 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(LONGEST + 20)
 def test_demo_loses_nothing_and_leaves_no_process(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         output, _ = process.communicate(timeout=LONGEST)
@@ -74,7 +73,6 @@ def test_demo_loses_nothing_and_leaves_no_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(LONGEST + 20)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_demo_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     with demo(tmp_path) as process:

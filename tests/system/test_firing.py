@@ -469,7 +469,6 @@ class Work:
         return " ".join(f"{name}: {self.rows[name]} rows in {self.calls[name]} calls," for name in ("add", "write"))
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.slow
 async def test_eight_workers_write_as_much_as_one(url: str, app: Mainspring, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand schedules that are due at once, for one worker and for eight, with apps and stores of their own."""

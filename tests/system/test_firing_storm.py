@@ -212,7 +212,6 @@ async def test_storms(app: Mainspring, clock: FakeClock, overlap: str, catch_up:
     await storms(app, clock, overlap, catch_up, history, seed)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("url", SLOW_STORES, indirect=True)
 @pytest.mark.parametrize("catch_up", ["one", "all"])
 @pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])

@@ -78,7 +78,6 @@ def pyright_settings() -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_mypy_infers_what_it_should_and_finds_the_mistakes(tmp_path: Path) -> None:
     """An expected mistake is marked `type: ignore[code]`; strict mypy reports a mark that is not needed."""
     checked = mypy(FILES, tmp_path)
@@ -86,7 +85,6 @@ def test_mypy_infers_what_it_should_and_finds_the_mistakes(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_pyright_infers_what_it_should_and_finds_the_mistakes(tmp_path: Path) -> None:
     """An expected mistake is marked `pyright: ignore[rule]`; a mark that is not needed is reported."""
     config = tmp_path / "pyrightconfig.json"
@@ -96,7 +94,6 @@ def test_pyright_infers_what_it_should_and_finds_the_mistakes(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_the_marks_are_really_checked(broken: Path, tmp_path: Path) -> None:
     by_mypy = mypy(broken, tmp_path)
     assert by_mypy.code == 1
@@ -109,7 +106,6 @@ def test_the_marks_are_really_checked(broken: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_the_types_of_the_package_are_complete() -> None:
     """What the package says of itself: no type is unknown, and none of the public ones is left to be inferred."""
     checked = pyright("--verifytypes", "mainspring", "--ignoreexternal", "--outputjson")

@@ -20,7 +20,7 @@ from mainspring.worker.worker import Worker
 from tests.worker import cpu_shop as shop
 from tests.worker.conftest import tick, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -19,7 +19,7 @@ from tests.worker import cpu_shop as shop
 from tests.worker.conftest import wait_until
 from tests.worker.test_cpu import begun, gone, parent_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.slow
 
 
 async def test_a_stop_gives_back_what_does_not_end_and_leaves_nobody_behind(tmp_path: Path) -> None:

@@ -162,7 +162,6 @@ class Oracle:
                     assert row.id in self.in_doubt
 
 
-@pytest.mark.timeout(120)
 @WAYS
 async def test_every_answer_is_true_after_an_election(
     group: MongoReplicaSet, admin: Executor, way: Callable[[MongoReplicaSet], Callable[[], object]]
@@ -184,7 +183,6 @@ async def test_every_answer_is_true_after_an_election(
         await oracle.check()
 
 
-@pytest.mark.timeout(120)
 @WAYS
 async def test_a_worker_goes_on_by_itself(
     group: MongoReplicaSet, admin: Executor, way: Callable[[MongoReplicaSet], Callable[[], object]]

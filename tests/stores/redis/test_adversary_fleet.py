@@ -200,7 +200,6 @@ async def test_nobody_sleeps_on_what_he_could_run(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [103, 105, 112, 120])
 @ONE
 async def test_nobody_sleeps_on_what_he_could_run_for_long(kind: str, seed: int) -> None:

@@ -30,7 +30,6 @@ Fault = Callable[[], Awaitable[object]]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @NEW
 async def test_one_fault_after_the_other(kind: str) -> None:
     seed = int(os.environ.get("MAINSPRING_SEED", "7"))

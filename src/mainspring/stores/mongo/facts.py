@@ -8,7 +8,6 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any
 
-import pymongo
 from pymongo.errors import PyMongoError
 
 from mainspring.stores.base import Fact
@@ -51,7 +50,7 @@ def _of(found: Document, name: str, field: str, why: str) -> Fact:
 
 async def _ask(link: Link, command: Document, database: str = "admin") -> tuple[Document, str]:
     try:
-        with pymongo.timeout(link.settings.timeout):
+        with link.deadline():
             answer: Document = await link.client[database].command(command)
             return answer, ""
     except PyMongoError as error:
@@ -103,7 +102,7 @@ async def _oplog(link: Link) -> list[Fact]:
     if link.kind != "replica set":
         return []
     try:
-        with pymongo.timeout(link.settings.timeout):
+        with link.deadline():
             oplog = link.client["local"]["oplog.rs"]
             first = await oplog.find_one({}, {"ts": 1}, sort=[("$natural", 1)])
             last = await oplog.find_one({}, {"ts": 1}, sort=[("$natural", -1)])
@@ -123,7 +122,7 @@ async def _indexes(link: Link) -> Fact:
     """The names of the indexes that are missing."""
     missing: list[str] = []
     try:
-        with pymongo.timeout(link.settings.timeout):
+        with link.deadline():
             for name, wanted in INDEXES.items():
                 there: dict[str, Any] = dict(await link[name].index_information())
                 missing += [

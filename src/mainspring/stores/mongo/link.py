@@ -82,7 +82,7 @@ class Link:
             )
 
     async def _look(self, client: Client) -> Document:
-        with self._raising(), pymongo.timeout(self.settings.timeout):
+        with self._raising(), self.deadline():
             hello: Document = await client.admin.command("hello")
             self.version = str((await client.server_info())["version"])
         self.kind = (
@@ -118,7 +118,13 @@ class Link:
     def calls(self, seconds: float | None = None) -> Iterator[None]:
         """What is awaited inside has a deadline, raises our errors, and lets no cancellation be lost."""
         self.check_open()
-        with heard(), self._raising(), pymongo.timeout(self.settings.timeout if seconds is None else seconds):
+        with self._raising(), self.deadline(seconds):
+            yield
+
+    @contextmanager
+    def deadline(self, seconds: float | None = None) -> Iterator[None]:
+        """The same, with the driver's own errors."""
+        with heard(), pymongo.timeout(self.settings.timeout if seconds is None else seconds):
             yield
 
     @contextmanager

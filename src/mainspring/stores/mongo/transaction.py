@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from time import monotonic
 
-import pymongo
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -36,7 +35,7 @@ async def transaction(link: Link) -> AsyncGenerator[AsyncClientSession, None]:
             raise
         finally:
             if session.in_transaction:
-                with pymongo.timeout(link.settings.timeout):
+                with link.deadline():
                     await session.abort_transaction()
 
 
@@ -45,7 +44,7 @@ async def _commit(link: Link, session: AsyncClientSession) -> None:
     end = monotonic() + link.settings.timeout
     while True:
         try:
-            with pymongo.timeout(link.settings.timeout):
+            with link.deadline():
                 await session.commit_transaction()
             return
         except PyMongoError as error:

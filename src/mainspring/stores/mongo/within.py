@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any, cast
 from weakref import WeakSet
 
-import pymongo
 from bson.errors import InvalidDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.client_session import ClientSession
@@ -19,7 +18,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from mainspring.errors import DefinitionError
 from mainspring.stores.mongo.failures import TRANSIENT, conflict, translate
-from mainspring.stores.mongo.link import Link, collections_of, heard
+from mainspring.stores.mongo.link import Link, collections_of
 
 FIRST_LOOK, LAST_LOOK = 0.005, 1.0
 """Seconds between two looks whether a transaction is over."""
@@ -65,7 +64,7 @@ class Within:
         """What is awaited inside has a deadline, and raises our errors; one that ends the caller's transaction, and is
         over when it is run again, is a `TransactionConflict`."""
         try:
-            with heard(), pymongo.timeout(self._link.settings.timeout):
+            with self._link.deadline():
                 yield
         except (PyMongoError, InvalidDocument, OverflowError) as error:
             if isinstance(error, PyMongoError) and error.has_error_label(TRANSIENT):
