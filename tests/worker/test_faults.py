@@ -107,6 +107,7 @@ def looks(outages: Outages) -> int:
     return outages.calls["claim"] + outages.calls["find"]
 
 
+@pytest.mark.slow
 async def test_handlers_are_told_before_a_lease_that_cannot_be_renewed_ends(rig: Rig) -> None:
     entered, told = asyncio.Event(), asyncio.Event()
 
@@ -120,7 +121,7 @@ async def test_handlers_are_told_before_a_lease_that_cannot_be_renewed_ends(rig:
         finally:
             told.set()
 
-    async with rig.app.worker(lease=1, beat=0.1, poll=0.1) as worker:
+    async with rig.app.worker(lease=6, beat=2, poll=0.1) as worker:
         handle = await job.enqueue()
         await asyncio.wait_for(entered.wait(), 10)
         [hold] = worker.desk.holds
