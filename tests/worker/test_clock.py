@@ -31,11 +31,11 @@ async def test_a_worker_whose_clock_is_a_minute_off_doubles_nothing(tmp_path: Pa
 
     right, wrong = make(0), make(skew)
     assert abs(wrong.clock.now() - right.clock.now()) > 50_000
-    async with right.worker(concurrency=5, lease=1, beat=0.2), wrong.worker(concurrency=5, lease=1, beat=0.2) as late:
+    async with right.worker(concurrency=5, lease=3, beat=0.2), wrong.worker(concurrency=5, lease=3, beat=0.2) as late:
         assert abs(wrong.clock.now() - right.clock.now()) < 1_000
         jobs = await right.enqueue_many([right.tasks["hold"].job(n) for n in range(10)])
         first = late.clock.now()
-        while late.clock.now() < first + 2_500:  # two leases and a half
+        while late.clock.now() < first + 7_500:  # two leases and a half
             await (await right.connect()).store.wait(["none"], 0.1)
         free.set()
         assert [await job.result(timeout=10) for job in jobs] == list(range(10))

@@ -98,6 +98,7 @@ async def test_an_exception_without_a_text_is_a_failure_like_any(
         assert worker.stats().active == 0
 
 
+@pytest.mark.slow
 async def test_a_log_line_costs_no_lease(rig: Rig) -> None:
     go_on = asyncio.Event()
 
@@ -108,9 +109,11 @@ async def test_a_log_line_costs_no_lease(rig: Rig) -> None:
         return "said"
 
     rig.outages.fail_next(10_000, operation="append")
-    async with rig.app.worker(lease=0.4, beat=0.1):
+    async with rig.app.worker(lease=2, beat=0.1) as worker:
         handle = await talk.enqueue()
-        await wait_until(lambda: rig.outages.calls["append"] > 5, "the lines to fail for longer than the lease")
+        after = worker.clock.now() + 2_500
+        await wait_until(lambda: worker.clock.now() > after, "the lines to fail for longer than the lease")
+        assert rig.outages.calls["append"] > 5
         rig.outages.up()
         go_on.set()
         assert await handle.result(timeout=5) == "said"

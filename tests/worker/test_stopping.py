@@ -52,10 +52,10 @@ async def test_a_timed_out_thread_never_runs_beside_its_retry(app: Mainspring) -
         entered.release()
         release.wait(30)
 
-    async with app.worker(grace=0.05, lease=0.4, beat=0.1) as worker:
+    async with app.worker(grace=0.05, lease=2, beat=0.1) as worker:
         job = await slow.enqueue()
         with pytest.raises(ResultTimeout):
-            await job.result(timeout=1)
+            await job.result(timeout=3)
         row = await stored(app, job.id)
         assert (row.state, row.claims, worker.stats().active) == (State.RUNNING, 1, 1)
         assert row.due_at > worker.clock.now()
@@ -194,13 +194,14 @@ async def test_stop_is_hurried(app: Mainspring) -> None:
     assert worker.stats().status == "stopped"
 
 
+@pytest.mark.slow
 async def test_a_blocked_loop_keeps_its_leases(app: Mainspring) -> None:
     @app.task
     async def blocks() -> str:
-        threading.Event().wait(1.2)
+        threading.Event().wait(4)
         return "kept"
 
-    async with app.worker(lease=0.4, beat=0.1):
+    async with app.worker(lease=2, beat=0.1):
         job = await blocks.enqueue()
         assert await job.result(timeout=10) == "kept"
     row = await stored(app, job.id)

@@ -153,7 +153,7 @@ async def test_leases_are_renewed_while_a_transaction_is_open(app: Mainspring, e
             await effect.options(session=session).enqueue(1)
             await ctx.mark_completed("done", session=session)
             holds, before = list(worker.desk.holds), ctx.job.version
-            await wait_until(lambda: ctx.job.version >= before + 8, "two leases of renewals")
+            await wait_until(lambda: ctx.job.version >= before + 24, "two leases of renewals")
             assert len(holds) == 2
             assert {hold.stop for hold in holds} == {None}
             assert min(hold.job.due_at for hold in holds) > worker.clock.now()
@@ -167,7 +167,7 @@ async def test_leases_are_renewed_while_a_transaction_is_open(app: Mainspring, e
         return "lived"
 
     over = asyncio.Event()
-    async with app.worker(queues=["default"], lease=1, beat=0.25) as worker:
+    async with app.worker(queues=["default"], lease=3, beat=0.25) as worker:
         other = await neighbour.enqueue()
         await wait_until(lambda: worker.desk.running, "the neighbour to run")
         job = await work.enqueue()
