@@ -28,6 +28,8 @@ suppress_warnings = ["myst.xref_ambiguous"]
 nitpicky = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"Mainspring {release}"
 html_copy_source = False
 html_show_sphinx = False
