@@ -150,19 +150,22 @@ def test_enqueue_reads_its_input_from_a_pipe(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "message"),
+    ("args", "code", "message"),
     [
-        (["nothing"], "unknown task: 'nothing'"),
-        (["send", '{"t": 1}'], "to: "),
-        (["send", "[1]"], "Expected a JSON object"),
-        (["send", "{"], """is not JSON: Expecting property name enclosed in double quotes"""),
-        (["send", "to=a@b.c"], """Expected an object, such as '{"to": "a@b.c"}'"""),
-        (["send", "n=3"], """Expected an object, such as '{"n": 3}'"""),
+        (["nothing"], 1, "unknown task: 'nothing'"),
+        (["send", '{"t": 1}'], 1, "to: "),
+        (["send", "[1]"], 2, "Expected a JSON object"),
+        (["send", "{"], 2, """is not JSON: Expecting property name enclosed in double quotes"""),
+        (["send", "to=a@b.c"], 2, """Expected an object, such as '{"to": "a@b.c"}'"""),
+        (["send", "n=3"], 2, """Expected an object, such as '{"n": 3}'"""),
+        (["send", '{"to": NaN}'], 2, "is not JSON: it has no NaN"),
+        (["send", "[" * 100_000], 2, "is not JSON: maximum recursion depth exceeded"),
+        (["nothing", "{"], 2, "is not JSON"),
     ],
 )
-def test_a_call_that_does_not_fit_is_refused(shop: Shop, args: list[str], message: str) -> None:
+def test_a_call_that_does_not_fit_is_refused(shop: Shop, args: list[str], code: int, message: str) -> None:
     result = shop.run("enqueue", *args)
-    assert result.exit_code == 1
+    assert result.exit_code == code
     assert message in result.stderr
     assert shop.ok("jobs", "count") == "0\n"
 

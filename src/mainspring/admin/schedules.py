@@ -48,7 +48,8 @@ Change = Callable[[Schedule, int], Schedule]
 class Schedules:
     """Schedules: made, looked at, changed, paused, run by hand: `app.schedules`.
 
-    A schedule is named by people, and keeps its history and its id whatever is changed in it.
+    A schedule is named by people, and keeps its history and its id whatever is changed in it. The acts take a `reason`
+    for the audit trail; without one it is that of `app.acting`. Raises `DefinitionError` for what no record can carry.
     """
 
     def __init__(self, app: App) -> None:
@@ -63,22 +64,24 @@ class Schedules:
         input: Mapping[str, Any] | None = None,
         *,
         paused: bool = False,
+        reason: str = "",
         **options: Unpack[ScheduleOptions],
     ) -> ScheduleInfo:
         """Make a schedule of `task` with these arguments; for the options see `ScheduleOptions`.
 
         Raises `ScheduleExists`, `UnknownTask`, `InputError`, `DefinitionError`; then nothing is stored.
         """
-        client = await self._app.connect()
         check_name(name, "schedule")
+        check_reason(reason)
         if not isinstance(paused, bool):
             raise DefinitionError(f"bad paused: {paused!r}. Expected True or False.")
+        client = await self._app.connect()
         task_name = _name_of(task)
         text = await client.encode_input(task_name, {} if input is None else input)
         now = client.clock.now()
         made = schedule_acts.new_schedule(name, task_name, text, options, now)
         made = schedule_acts.pause(made, "") if paused else made
-        async with self._app.audit.act("schedules.create", name) as act:
+        async with self._app.audit.act("schedules.create", name, reason=reason) as act:
             act.detail = {"task": task_name, "paused": paused, **options}
             [won] = await client.store.write([_record(made, Record(kind=SCHEDULE, name=name), now)])
             if won is None:
@@ -93,12 +96,14 @@ class Schedules:
         *,
         task: Task[..., Any] | str | None = None,
         input: Mapping[str, Any] | None = None,
+        reason: str = "",
         **options: Unpack[ScheduleOptions],
     ) -> ScheduleInfo:
         """Change what is given, and leave the rest; other times count from now. Raises as `create`, `ScheduleNotFound`.
 
         A decorated schedule keeps the change until its code says something new.
         """
+        check_reason(reason)
         client = await self._app.connect()
         task_name = None if task is None else _name_of(task)
         fields: dict[str, Any] = {}
@@ -112,12 +117,14 @@ class Schedules:
             name,
             lambda schedule, now: schedule_acts.changed(schedule, now, options, **fields),
             detail if input is None else detail | {"input": "changed"},  # arguments are nowhere but with their job
+            reason,
         )
 
-    async def delete(self, name: str) -> bool:
+    async def delete(self, name: str, reason: str = "") -> bool:
         """Delete it with its history. What runs goes on, what waits does not begin. False: there is none."""
+        check_reason(reason)
         client = await self._app.connect()
-        async with self._app.audit.act("schedules.delete", name) as act:
+        async with self._app.audit.act("schedules.delete", name, reason=reason) as act:
             for _ in range(ATTEMPTS):
                 record = await client.store.read(SCHEDULE, name)
                 if record is None:
@@ -180,8 +187,8 @@ class Schedules:
     # -- acts ------------------------------------------------------------------------------------------------------
 
     async def pause(self, name: str, reason: str = "") -> ScheduleInfo:
-        """Fire nothing until it is resumed; what runs goes on. Raises `ScheduleNotFound`, `IllegalTransition` where it
-        is paused already."""
+        """Fire nothing until it is resumed; what runs goes on. The reason is shown with it, too. Raises
+        `ScheduleNotFound`, `IllegalTransition` where it is paused already."""
         check_reason(reason)
 
         def paused(schedule: Schedule, now: int) -> Schedule:
@@ -191,21 +198,23 @@ class Schedules:
 
         return await self._changed("schedules.pause", name, paused, reason=reason)
 
-    async def resume(self, name: str) -> ScheduleInfo:
+    async def resume(self, name: str, reason: str = "") -> ScheduleInfo:
         """Go on with the first time from now. Raises `ScheduleNotFound`, `IllegalTransition` where it is not paused."""
+        check_reason(reason)
 
         def resumed(schedule: Schedule, now: int) -> Schedule:
             if not schedule.paused:
                 raise IllegalTransition("resume", name, "not paused", "one that is paused", what="schedule")
             return schedule_acts.resume(schedule, now).evolve(updated_at=now)
 
-        return await self._changed("schedules.resume", name, resumed)
+        return await self._changed("schedules.resume", name, resumed, reason=reason)
 
-    async def run(self, name: str, input: Mapping[str, Any] | None = None) -> JobHandle[Any]:
+    async def run(self, name: str, input: Mapping[str, Any] | None = None, reason: str = "") -> JobHandle[Any]:
         """Run it once now, whatever its times and whether it is paused; `input` instead of its own.
 
         The run is in its history, and its times take account of it as of any other. Raises `ScheduleNotFound`.
         """
+        check_reason(reason)
         client = await self._app.connect()
         text = None
         if input is not None:
@@ -218,7 +227,7 @@ class Schedules:
             dropped[:] = [schedule.job_id(one) for one in out]
             return made
 
-        async with self._app.audit.act("schedules.run", name) as act:
+        async with self._app.audit.act("schedules.run", name, reason=reason) as act:
             # Noted first: a death in between leaves an entry without a job, which nobody sees.
             schedule = await self._change(client, name, noted)
             now = client.clock.now()
@@ -228,11 +237,12 @@ class Schedules:
             await forget(client, dropped)
             return handle
 
-    async def reset_retries(self, name: str) -> ScheduleInfo:
+    async def reset_retries(self, name: str, reason: str = "") -> ScheduleInfo:
         """Give a run that waits for a retry all its attempts again, and forget the failure of one that has none left.
 
         Raises `ScheduleNotFound`.
         """
+        check_reason(reason)
         client = await self._app.connect()
         schedule = await self._stored(client, name)
         rows = await rows_of(client.store, [schedule.job_id(entry) for entry in schedule.live])
@@ -243,6 +253,7 @@ class Schedules:
             "schedules.reset_retries",
             name,
             lambda found, now: found.evolve(cleared=_last(found) if not _waits(rows, found) else "", updated_at=now),
+            reason=reason,
         )
 
     # -- times -----------------------------------------------------------------------------------------------------

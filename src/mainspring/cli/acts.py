@@ -1,4 +1,7 @@
-"""Acts: on those named, one by one, or on all that filters name, with a bar that tells how far they are."""
+"""Acts: on those named, one by one, or on all that filters name, with a bar that tells how far they are.
+
+With `--json` each says what became of it in a document on standard output, be that what was done or what went wrong.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,57 +18,108 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mainspring.admin import JobFilters, JobPage
-from mainspring.cli.output import complain, confirm, fail, say
+from mainspring.cli.output import complain, confirm, fail, print_json_lines, say
+from mainspring.cli.session import exit_code
 from mainspring.errors import MainspringError
 from mainspring.stores.base import BATCH_ROWS
 
 Act = Callable[[str], Awaitable[object]]
-"""Does something to the job of an id; answers False where it came too late."""
+"""Does something to what is named so; answers False where it came too late for a job, an `Answer` where it has one."""
+Count = Callable[[], Awaitable[int | None]]
+"""How many jobs the filters name; None where that would take a look at each of them."""
 Bulk = Callable[[Callable[[int, int], object]], Awaitable[int]]
 """Does it to all that the filters name, and tells how far it is; answers how many changed."""
 
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the audit trail.")]
 
 
-async def act(ids: Sequence[str], one: Act, done: str) -> None:
-    """Do it to each of these jobs. Ends with 1 where it could not be done to one of them."""
-    problems = 0
-    for id in ids:
+@dataclass(frozen=True, slots=True)
+class How:
+    """What is said of an act beside what it is done to."""
+
+    reason: str
+    yes: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an act answers where "retried ID" would not be right: a word for programs, and a line for people."""
+
+    done: str
+    words: str
+
+
+async def act(targets: Sequence[str], one: Act, done: str, as_json: bool, key: str = "id") -> None:
+    """Do it to each of these. `done`: what it is called afterwards; `key`: what a target is called in JSON.
+
+    Ends with 1 where it could not be done to one of them, or with 2 where nothing but wrong use is the cause.
+    """
+    codes: set[int] = set()
+    for target in targets:
         try:
-            if await one(id) is False:
-                raise MainspringError(f"job {id} was not {done}: it had ended already, or is gone.")
-            say(f"{done} {id}")
+            answer = await one(target)
+            if answer is False:
+                raise MainspringError(f"job {target} was not {done}: it had ended already, or is gone.")
         except MainspringError as error:
+            _tell_json(as_json, {key: target, "error": str(error)})
             complain(str(error))
-            problems += 1
-    if problems:
-        raise typer.Exit(1)
+            codes.add(exit_code(error))
+            continue
+        told = answer if isinstance(answer, Answer) else Answer(done, f"{done} {target}")
+        if not _tell_json(as_json, {key: target, "done": told.done}):
+            say(told.words)
+    if codes:
+        raise typer.Exit(min(codes))
 
 
-async def act_on_all(bulk: Bulk, words: tuple[str, str], question: str, total: int | None, yes: bool) -> None:
+async def act_on_all(
+    bulk: Bulk, words: tuple[str, str], count: Count, question: Callable[[int | None], str], yes: bool, as_json: bool
+) -> None:
     """Do it to all that the filters name, once that is confirmed. `words`: what it is called, before and after;
-    `total`: how many there are, where that is known."""
-    confirm(question, yes)
+    `question`: what is asked about so many."""
     verb, done = words
     sofar = 0
 
-    with _bar(verb, total) as shown:
+    try:
+        total = await count()
+        confirm(question(total), yes)
+        with _bar(verb, total) as shown:
 
-        def tell(changed: int, seen: int) -> None:
-            nonlocal sofar
-            sofar = changed
-            shown(seen)
+            def tell(changed: int, seen: int) -> None:
+                nonlocal sofar
+                sofar = changed
+                shown(seen)
 
-        try:
-            changed = await bulk(tell)
-        except asyncio.CancelledError:
-            complain(f"interrupted: {sofar} {done}. That stays so; the same command goes on with the rest.")
-            raise
-        except MainspringError:
-            if sofar:
-                complain(f"{sofar} {done} before it went wrong. That stays so; the same command goes on with the rest.")
-            raise
-    say(f"{changed} {done}")
+            sofar = await bulk(tell)
+    except asyncio.CancelledError:
+        _tell_json(as_json, {"done": done, "jobs": sofar, "error": "interrupted"})
+        complain(f"interrupted: {sofar} {done}. That stays so; the same command goes on with the rest.")
+        raise
+    except MainspringError as error:
+        _tell_json(as_json, {"done": done, "jobs": sofar, "error": str(error)})
+        if sofar:
+            complain(f"{sofar} {done} before it went wrong. That stays so; the same command goes on with the rest.")
+        raise
+    if not _tell_json(as_json, {"done": done, "jobs": sofar}):
+        say(f"{sofar} {done}")
+
+
+@contextmanager
+def problem_in_json(as_json: bool, **target: str) -> Iterator[None]:
+    """Around an act on one target, which answers for itself: what goes wrong is told in JSON, too, and raised."""
+    try:
+        yield
+    except MainspringError as error:
+        _tell_json(as_json, {**target, "error": str(error)})
+        raise
+
+
+def _tell_json(as_json: bool, document: dict[str, object]) -> bool:
+    """Answer by this document, if that is the wish."""
+    if as_json:
+        print_json_lines([document])
+    return as_json
 
 
 @contextmanager

@@ -76,30 +76,36 @@ def count(filters: JobFilters, as_json: JsonOption = False, app: AppOption = Non
 def retry(
     ids: Annotated[list[str], typer.Argument(metavar="ID", help="The jobs.")],
     reason: ReasonOption = "",
+    as_json: JsonOption = False,
     app: AppOption = None,
 ) -> None:
     """Run dead letters again. They have new attempts, and keep their history."""
 
     async def command(found: Mainspring) -> None:
         with found.acting(reason=reason):
-            await act(ids, found.dead_letters.retry, "retried")
+            await act(ids, found.dead_letters.retry, "retried", as_json)
 
     run(app, command)
 
 
 @commands.command("retry-all")
 @with_filters(*DEAD)
-def retry_all(filters: JobFilters, reason: ReasonOption = "", yes: YesOption = False, app: AppOption = None) -> None:
+def retry_all(
+    filters: JobFilters,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    app: AppOption = None,
+) -> None:
     """Run all dead letters again, or all that the filters name."""
     chosen: Any = filters
 
     async def command(found: Mainspring) -> None:
         letters = found.dead_letters
-        total = await letters.count(**chosen)
         with found.acting(reason=reason):
             await act_on_all(
                 lambda tell: letters.retry_all(on_progress=tell, **chosen), ("retry", "retried"),
-                f"Retry dead letters: {total:,}?", total, yes,
+                lambda: letters.count(**chosen), lambda total: f"Retry dead letters: {total:,}?", yes, as_json,
             )  # fmt: skip
 
     run(app, command)
@@ -114,6 +120,7 @@ def purge(
     ] = None,
     reason: ReasonOption = "",
     yes: YesOption = False,
+    as_json: JsonOption = False,
     app: AppOption = None,
 ) -> None:
     """Erase all dead letters, or all that the filters name. It cannot be undone."""
@@ -123,11 +130,11 @@ def purge(
         letters = found.dead_letters
         least = None if older_than is None else duration_of(older_than, "--older-than")
         aged = "" if older_than is None else f" (those older than {older_than})"
-        total = await letters.count(**chosen)
         with found.acting(reason=reason):
             await act_on_all(
                 lambda tell: letters.purge(least, on_progress=tell, **chosen), ("erase", "erased"),
-                f"Erase dead letters for good: {total:,}{aged}?", total, yes,
+                lambda: letters.count(**chosen),
+                lambda total: f"Erase dead letters for good: {total:,}{aged}?", yes, as_json,
             )  # fmt: skip
 
     run(app, command)

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from mainspring.app import Mainspring
+from mainspring.cli.acts import problem_in_json
 from mainspring.cli.filters import duration_of, instant_of, taking
 from mainspring.cli.output import JsonOption, fail, interruptible, note, print_json, say
 from mainspring.cli.session import AppOption, run
 from mainspring.cli.watch import follow
 from mainspring.core.job import State
 from mainspring.core.request import CallOptions
-from mainspring.errors import DefinitionError, InputError
+from mainspring.errors import DefinitionError
 
 _Text = str | None
 
@@ -66,10 +67,12 @@ def enqueue(
         fail("both --wait and --watch. Expected one of them.", 2)
 
     async def command(found: Mainspring) -> State | None:
-        patience = None if wait is None else duration_of(wait, "--wait")
-        job = await found.enqueue(task, read_object(input), **options)
+        with problem_in_json(as_json, task=task):
+            patience = None if wait is None else duration_of(wait, "--wait")
+            job = await found.enqueue(task, read_object(input), **options)
+            result = None if wait is None else await job.result(timeout=patience)
         if wait is not None:
-            print_json(await job.result(timeout=patience))
+            print_json(result)
         elif as_json:
             print_json({"id": job.id, "task": job.task, "created": job.created})
         else:
@@ -83,17 +86,25 @@ def enqueue(
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """The JSON object that is typed, or on standard input where that is "-". Raises `InputError`."""
-    if text == "-":
-        with interruptible():
-            text = sys.stdin.read()
+    """The JSON object that is typed, or on standard input where that is "-". Raises `DefinitionError`: it was written
+    wrongly, whatever the task expects."""
     try:
-        value = json.loads(text)
-    except ValueError as e:
-        raise InputError(f"the input is not JSON: {e}. Expected an object, such as '{_as_object(text)}'.") from e
+        if text == "-":
+            with interruptible():
+                text = sys.stdin.read()
+        value = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as e:
+        raise DefinitionError(f"the input is not JSON: {e}. Expected an object, such as '{_as_object(text)}'.") from e
     if not isinstance(value, dict):
-        raise InputError(f'bad input: {text}. Expected a JSON object, the arguments by name: \'{{"to": "a@b.c"}}\'.')
+        raise DefinitionError(
+            f'bad input: {text}. Expected a JSON object, the arguments by name: \'{{"to": "a@b.c"}}\'.'
+        )
     return value
+
+
+def _no_constant(name: str) -> None:
+    """Refuse what Python's reader takes as a number, and JSON does not know."""
+    raise ValueError(f"it has no {name}")
 
 
 def _as_object(text: str) -> str:

@@ -11,7 +11,7 @@ from mainspring.admin import JobFilters, Jobs
 from mainspring.admin.selection import MEANT, WAITING
 from mainspring.admin.view import job_view
 from mainspring.app import Mainspring
-from mainspring.cli.acts import Act, ReasonOption, act, act_on_all, read_pages, refuse_both, told
+from mainspring.cli.acts import Act, How, ReasonOption, act, act_on_all, read_pages, refuse_both, told
 from mainspring.cli.filters import with_filters
 from mainspring.cli.output import JsonOption, YesOption, fail, note, print_json, print_rows
 from mainspring.cli.session import AppOption, run
@@ -88,10 +88,15 @@ def count(
 @commands.command()
 @with_filters()
 def retry(
-    filters: JobFilters, ids: Ids = None, reason: ReasonOption = "", yes: YesOption = False, app: AppOption = None
+    filters: JobFilters,
+    ids: Ids = None,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    app: AppOption = None,
 ) -> None:
     """Run jobs again. Those named, or all failed and dead ones that the filters name."""
-    _act(app, ids, filters, ("retry", "retried"), reason, yes)
+    _act(app, ids, filters, ("retry", "retried"), How(reason, yes, as_json))
 
 
 @commands.command()
@@ -101,37 +106,53 @@ def cancel(
     ids: Ids = None,
     reason: Annotated[str, typer.Option(help="Why; it is kept with the job.")] = "cancelled",
     yes: YesOption = False,
+    as_json: JsonOption = False,
     app: AppOption = None,
 ) -> None:
     """Cancel jobs. Those named, or all that have not ended and the filters name. What runs is asked to end."""
-    _act(app, ids, filters, ("cancel", "cancelled"), "", yes, more={"reason": reason})
+    _act(app, ids, filters, ("cancel", "cancelled"), How("", yes, as_json), more={"reason": reason})
 
 
 @commands.command()
 @with_filters()
 def delete(
-    filters: JobFilters, ids: Ids = None, reason: ReasonOption = "", yes: YesOption = False, app: AppOption = None
+    filters: JobFilters,
+    ids: Ids = None,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    app: AppOption = None,
 ) -> None:
     """Erase jobs. Those named, or all that have ended and the filters name. What runs is cancelled first."""
-    _act(app, ids, filters, ("delete", "deleted"), reason, yes)
+    _act(app, ids, filters, ("delete", "deleted"), How(reason, yes, as_json))
 
 
 @commands.command()
 @with_filters()
 def pause(
-    filters: JobFilters, ids: Ids = None, reason: ReasonOption = "", yes: YesOption = False, app: AppOption = None
+    filters: JobFilters,
+    ids: Ids = None,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    app: AppOption = None,
 ) -> None:
     """Hold waiting jobs until they are resumed. Those named, or all that the filters name."""
-    _act(app, ids, filters, ("pause", "paused"), reason, yes)
+    _act(app, ids, filters, ("pause", "paused"), How(reason, yes, as_json))
 
 
 @commands.command()
 @with_filters()
 def resume(
-    filters: JobFilters, ids: Ids = None, reason: ReasonOption = "", yes: YesOption = False, app: AppOption = None
+    filters: JobFilters,
+    ids: Ids = None,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    app: AppOption = None,
 ) -> None:
     """Let paused jobs go on. Those named, or all that the filters name."""
-    _act(app, ids, filters, ("resume", "resumed"), reason, yes)
+    _act(app, ids, filters, ("resume", "resumed"), How(reason, yes, as_json))
 
 
 def _act(
@@ -139,8 +160,7 @@ def _act(
     ids: Sequence[str] | None,
     filters: JobFilters,
     words: tuple[str, str],
-    reason: str,
-    yes: bool,
+    how: How,
     more: dict[str, str] | None = None,
 ) -> None:
     """Do it to the jobs named, or to all that the filters name. `words`: what it is called, before and after."""
@@ -154,18 +174,21 @@ def _act(
     async def command(found: Mainspring) -> None:
         method: Callable[..., Any] = getattr(found.jobs, verb)
         one: Act = lambda id: method(id, **extra)  # noqa: E731
-        with found.acting(reason=reason):
+        with found.acting(reason=how.reason):
             if ids:
-                await act(ids, one, done)
+                await act(ids, one, done, how.as_json)
                 return
-            total = await _cheap_count(found.jobs, verb, filters)
-            number = "all" if total is None else f"{total:,}"
             await act_on_all(
                 lambda tell: method(on_progress=tell, **given, **extra), words,
-                f"{verb.capitalize()} {number} jobs whose {told(filters)}?", total, yes,
+                lambda: _cheap_count(found.jobs, verb, filters),
+                lambda total: f"{verb.capitalize()} {_number(total)} jobs whose {told(filters)}?", how.yes, how.as_json,
             )  # fmt: skip
 
     run(app, command)
+
+
+def _number(total: int | None) -> str:
+    return "all" if total is None else f"{total:,}"
 
 
 async def _cheap_count(jobs: Jobs, verb: str, filters: JobFilters) -> int | None:

@@ -8,7 +8,7 @@ import typer
 
 from mainspring.admin.view import lock_view
 from mainspring.app import Mainspring
-from mainspring.cli.acts import ReasonOption
+from mainspring.cli.acts import ReasonOption, act
 from mainspring.cli.output import (
     JsonOption,
     When,
@@ -19,7 +19,6 @@ from mainspring.cli.output import (
     print_json,
     print_json_lines,
     print_rows,
-    say,
 )
 from mainspring.cli.session import AppOption, run
 from mainspring.errors import MainspringError
@@ -96,15 +95,23 @@ def holder(name: Name, as_json: JsonOption = False, app: AppOption = None) -> No
 
 
 @commands.command()
-def release(name: Name, reason: ReasonOption = "", yes: YesOption = False, app: AppOption = None) -> None:
+def release(
+    name: Name,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    app: AppOption = None,
+) -> None:
     """Take a lock away from its holder, who may still be at work under it, and learns of it at the next renewal."""
 
     async def command(found: Mainspring) -> None:
-        lock = await found.locks.get(name)
-        if lock is not None:
-            confirm(f"Take the lock {name!r} away from {lock.owner}, who may still be at work under it?", yes)
-        if not await found.locks.force_release(name, reason):
-            raise MainspringError(f"nobody holds the lock {name!r}.")
-        say(f"released {name}")
+        async def one(name: str) -> None:
+            lock = await found.locks.get(name)
+            if lock is not None:
+                confirm(f"Take the lock {name!r} away from {lock.owner}, who may still be at work under it?", yes)
+            if not await found.locks.force_release(name, reason):
+                raise MainspringError(f"nobody holds the lock {name!r}.")
+
+        await act([name], one, "released", as_json, "name")
 
     run(app, command)

@@ -9,9 +9,10 @@ import typer
 from mainspring.admin import QueueStats
 from mainspring.admin.view import stats_view
 from mainspring.app import Mainspring
+from mainspring.cli.acts import Answer, act
 from mainspring.cli.acts import ReasonOption as AuditReason
 from mainspring.cli.filters import duration_of
-from mainspring.cli.output import JsonOption, When, note, print_fields, print_json_lines, print_rows, say
+from mainspring.cli.output import JsonOption, When, note, print_fields, print_json_lines, print_rows
 from mainspring.cli.session import AppOption, run
 from mainspring.core.duration import humanize, milliseconds
 
@@ -22,6 +23,8 @@ Task = Annotated[str, typer.Argument(metavar="TASK", help="The task.")]
 WAITING = ("scheduled", "pending", "retrying")
 OTHERS = ("running", "paused", "completed", "failed", "dead", "cancelled")
 ReasonOption = Annotated[str, typer.Option(help="Why; it is shown with the queue.")]
+UNCHANGED = "unchanged"
+"""What was done to a queue or task that was open already."""
 
 
 @commands.command("list")
@@ -95,27 +98,31 @@ def _show(stats: QueueStats, now: int) -> None:
 
 
 @commands.command()
-def pause(queue: Queue, reason: ReasonOption = "", app: AppOption = None) -> None:
+def pause(queue: Queue, reason: ReasonOption = "", as_json: JsonOption = False, app: AppOption = None) -> None:
     """Let no job of a queue start any more. What runs goes on."""
 
     async def command(found: Mainspring) -> None:
-        known = await found.queues.list()
-        await found.queues.pause(queue, reason)
-        say(f"paused {queue}")
-        if queue not in known:
-            note(f"there was no queue {queue!r}; there are: {', '.join(known) or 'none'}.")
+        async def one(name: str) -> None:
+            known = await found.queues.list()
+            await found.queues.pause(name, reason)
+            if name not in known:
+                note(f"there was no queue {name!r}; there are: {', '.join(known) or 'none'}.")
+
+        await act([queue], one, "paused", as_json, "queue")
 
     run(app, command)
 
 
 @commands.command()
-def resume(queue: Queue, reason: AuditReason = "", app: AppOption = None) -> None:
+def resume(queue: Queue, reason: AuditReason = "", as_json: JsonOption = False, app: AppOption = None) -> None:
     """Let a paused queue go on."""
 
     async def command(found: Mainspring) -> None:
+        async def one(name: str) -> Answer | None:
+            return None if await found.queues.resume(name) else Answer(UNCHANGED, f"{name} was not paused")
+
         with found.acting(reason=reason):
-            opened = await found.queues.resume(queue)
-        say(f"resumed {queue}" if opened else f"{queue} was not paused")
+            await act([queue], one, "resumed", as_json, "queue")
 
     run(app, command)
 
@@ -127,31 +134,39 @@ def throttle(
         str | None, typer.Argument(metavar="DURATION", help='"30s", "5m"; none: until unthrottled.')
     ] = None,
     reason: ReasonOption = "",
+    as_json: JsonOption = False,
     app: AppOption = None,
 ) -> None:
     """Let no job of a task start, in any queue, for a time."""
 
     async def command(found: Mainspring) -> None:
         length = None if duration is None else duration_of(duration, "throttle")
-        if length is None:
-            await found.queues.pause_task(task, reason)
-        else:
-            await found.queues.throttle(task, length, reason)
-        known = await (await found.connect()).snapshots.names()
-        if task not in known:
-            note(f"there is no task {task!r} yet; there are: {', '.join(known) or 'none'}.")
-        say(f"throttled {task}" + ("" if length is None else f" for {humanize(milliseconds(length))}"))
+
+        async def one(name: str) -> Answer:
+            if length is None:
+                await found.queues.pause_task(name, reason)
+            else:
+                await found.queues.throttle(name, length, reason)
+            known = await (await found.connect()).snapshots.names()
+            if name not in known:
+                note(f"there is no task {name!r} yet; there are: {', '.join(known) or 'none'}.")
+            limit = "" if length is None else f" for {humanize(milliseconds(length))}"
+            return Answer("throttled", f"throttled {name}{limit}")
+
+        await act([task], one, "throttled", as_json, "task")
 
     run(app, command)
 
 
 @commands.command()
-def unthrottle(task: Task, reason: AuditReason = "", app: AppOption = None) -> None:
+def unthrottle(task: Task, reason: AuditReason = "", as_json: JsonOption = False, app: AppOption = None) -> None:
     """Let jobs of a throttled task start again."""
 
     async def command(found: Mainspring) -> None:
+        async def one(name: str) -> Answer | None:
+            return None if await found.queues.unthrottle(name) else Answer(UNCHANGED, f"{name} was not throttled")
+
         with found.acting(reason=reason):
-            opened = await found.queues.unthrottle(task)
-        say(f"unthrottled {task}" if opened else f"{task} was not throttled")
+            await act([task], one, "unthrottled", as_json, "task")
 
     run(app, command)

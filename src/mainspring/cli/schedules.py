@@ -13,7 +13,7 @@ from mainspring.admin import ScheduleInfo, SchedulePage
 from mainspring.admin.upcoming import describe_times, preview_times
 from mainspring.admin.view import execution_view, schedule_view, upcoming_runs
 from mainspring.app import Mainspring
-from mainspring.cli.acts import act
+from mainspring.cli.acts import ReasonOption, act, problem_in_json
 from mainspring.cli.enqueue import read_object
 from mainspring.cli.filters import duration_of
 from mainspring.cli.output import JsonOption, YesOption, confirm, fail, print_json, print_json_lines, say
@@ -133,13 +133,16 @@ def create(
     task: Annotated[str, typer.Argument(metavar="TASK", help="What it runs.")],
     input: Annotated[str, typer.Argument(metavar="INPUT", help="The arguments: a JSON object, or - for stdin.")] = "{}",
     paused: Annotated[bool, typer.Option("--paused", help="Let it fire nothing until it is resumed.")] = False,
+    reason: ReasonOption = "",
     as_json: JsonOption = False,
     app: AppOption = None,
 ) -> None:
     """Make a schedule of a task. The app or any worker of its store must know the task."""
 
     async def command(found: Mainspring) -> None:
-        info = await found.schedules.create(name, task, read_object(input), paused=paused, **options)
+        with problem_in_json(as_json, name=name):
+            value = read_object(input)
+            info = await found.schedules.create(name, task, value, paused=paused, reason=reason, **options)
         show_created(info, "created", found.clock.now(), as_json)
 
     run(app, command)
@@ -152,6 +155,7 @@ def update(
     name: Name,
     task: Annotated[_Text, typer.Option("--task", "-t", metavar="NAME", help="Another task.")] = None,
     input: InputOption = None,
+    reason: ReasonOption = "",
     as_json: JsonOption = False,
     app: AppOption = None,
 ) -> None:
@@ -160,8 +164,9 @@ def update(
         fail(f"nothing to change in {name!r}. Expected an option such as --cron, --task or --input.", 2)
 
     async def command(found: Mainspring) -> None:
-        value = None if input is None else read_object(input)
-        info = await found.schedules.update(name, task=task, input=value, **options)
+        with problem_in_json(as_json, name=name):
+            value = None if input is None else read_object(input)
+            info = await found.schedules.update(name, task=task, input=value, reason=reason, **options)
         show_created(info, "updated", found.clock.now(), as_json)
 
     run(app, command)
@@ -171,17 +176,23 @@ def update(
 
 
 @commands.command()
-def delete(names: Names, yes: YesOption = False, app: AppOption = None) -> None:
+def delete(
+    names: Names,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    app: AppOption = None,
+) -> None:
     """Delete schedules with their history. What runs goes on, what waits does not begin."""
 
     async def command(found: Mainspring) -> None:
-        confirm(f"Delete {', '.join(names)} with all history?", yes)
-
         async def one(name: str) -> None:
             if not await found.schedules.delete(name):
                 raise ScheduleNotFound(name)
 
-        await act(names, one, "deleted")
+        with found.acting(reason=reason):
+            confirm(f"Delete {', '.join(names)} with all history?", yes)
+            await act(names, one, "deleted", as_json, "name")
 
     run(app, command)
 
@@ -190,33 +201,36 @@ def delete(names: Names, yes: YesOption = False, app: AppOption = None) -> None:
 def pause(
     names: Names,
     reason: Annotated[str, typer.Option(help="Why; it is shown with the schedule.")] = "",
+    as_json: JsonOption = False,
     app: AppOption = None,
 ) -> None:
     """Let schedules fire nothing until they are resumed. What runs goes on."""
 
     async def command(found: Mainspring) -> None:
         check_reason(reason)
-        await act(names, lambda name: found.schedules.pause(name, reason), "paused")
+        await act(names, lambda name: found.schedules.pause(name, reason), "paused", as_json, "name")
 
     run(app, command)
 
 
 @commands.command()
-def resume(names: Names, app: AppOption = None) -> None:
+def resume(names: Names, reason: ReasonOption = "", as_json: JsonOption = False, app: AppOption = None) -> None:
     """Let paused schedules go on, with their first time from now."""
 
     async def command(found: Mainspring) -> None:
-        await act(names, found.schedules.resume, "resumed")
+        with found.acting(reason=reason):
+            await act(names, found.schedules.resume, "resumed", as_json, "name")
 
     run(app, command)
 
 
 @commands.command("reset-retries")
-def reset_retries(names: Names, app: AppOption = None) -> None:
+def reset_retries(names: Names, reason: ReasonOption = "", as_json: JsonOption = False, app: AppOption = None) -> None:
     """Give a run that waits for a retry all its attempts again; forget the failure of one that has none left."""
 
     async def command(found: Mainspring) -> None:
-        await act(names, found.schedules.reset_retries, "reset")
+        with found.acting(reason=reason):
+            await act(names, found.schedules.reset_retries, "reset", as_json, "name")
 
     run(app, command)
 
@@ -225,6 +239,7 @@ def reset_retries(names: Names, app: AppOption = None) -> None:
 def run_(
     name: Name,
     input: InputOption = None,
+    reason: ReasonOption = "",
     wait: Annotated[_Text, typer.Option(metavar="TIME", help="Wait this long for its result, and print it.")] = None,
     as_json: JsonOption = False,
     app: AppOption = None,
@@ -232,10 +247,12 @@ def run_(
     """Run a schedule once now, whatever its times and whether it is paused. Prints the job's id."""
 
     async def command(found: Mainspring) -> None:
-        patience = None if wait is None else duration_of(wait, "--wait")
-        job = await found.schedules.run(name, None if input is None else read_object(input))
+        with problem_in_json(as_json, name=name):
+            patience = None if wait is None else duration_of(wait, "--wait")
+            job = await found.schedules.run(name, None if input is None else read_object(input), reason)
+            result = None if wait is None else await job.result(timeout=patience)
         if wait is not None:
-            print_json(await job.result(timeout=patience))
+            print_json(result)
         elif as_json:
             print_json({"id": job.id, "task": job.task, "schedule": name})
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
@@ -9,8 +10,8 @@ import typer
 from mainspring.admin import WorkerInfo
 from mainspring.admin.view import worker_view
 from mainspring.app import Mainspring
-from mainspring.cli.acts import ReasonOption
-from mainspring.cli.output import JsonOption, When, note, print_fields, print_json, print_json_lines, print_rows, say
+from mainspring.cli.acts import Answer, ReasonOption, act
+from mainspring.cli.output import JsonOption, When, note, print_fields, print_json, print_json_lines, print_rows
 from mainspring.cli.session import AppOption, run
 from mainspring.core.duration import humanize
 from mainspring.errors import MainspringError
@@ -79,25 +80,27 @@ def _show(worker: WorkerInfo, now: int) -> None:
 
 
 @commands.command()
-def pause(id: Id, reason: ReasonOption = "", app: AppOption = None) -> None:
+def pause(id: Id, reason: ReasonOption = "", as_json: JsonOption = False, app: AppOption = None) -> None:
     """Let a worker claim nothing more until it is resumed, within a quarter of a minute. What runs goes on."""
 
-    async def command(found: Mainspring) -> None:
-        if not await found.workers.pause(id, reason):
-            raise _not_there(id)
-        say(f"asked {id} to pause")
-
-    run(app, command)
+    _ask(app, id, "pause", lambda found: found.workers.pause(id, reason), as_json)
 
 
 @commands.command()
-def resume(id: Id, reason: ReasonOption = "", app: AppOption = None) -> None:
+def resume(id: Id, reason: ReasonOption = "", as_json: JsonOption = False, app: AppOption = None) -> None:
     """Let a paused worker claim again, within a quarter of a minute."""
 
+    _ask(app, id, "resume", lambda found: found.workers.resume(id, reason), as_json)
+
+
+def _ask(app: str | None, id: str, verb: str, ask: Callable[[Mainspring], Awaitable[bool]], as_json: bool) -> None:
     async def command(found: Mainspring) -> None:
-        if not await found.workers.resume(id, reason):
-            raise _not_there(id)
-        say(f"asked {id} to resume")
+        async def one(id: str) -> Answer:
+            if not await ask(found):
+                raise _not_there(id)
+            return Answer(f"asked to {verb}", f"asked {id} to {verb}")
+
+        await act([id], one, f"asked to {verb}", as_json)
 
     run(app, command)
 
