@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from mainspring.core.job import TERMINAL, Job
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 LONGEST_BACK_OFF = 5.0
 TEND_EVERY = 60.0
 AT_ONCE = 100
-"""Schedules fired in one go: 0.03 s on SQLite and Redis, 0.1 s on MongoDB. Of 500 on a busy machine others believed
-that nobody did it, after `PATIENCE`, and did it too."""
+"""Schedules fired in one go, at most: 0.03 s on SQLite and Redis, 0.1 s on MongoDB. Of 500 on a busy machine others
+believed that nobody did it, after `PATIENCE`, and did it too."""
+AT_FIRST = 25
 FAR = 253_402_300_799_000
 """The end of the year 9999."""
 
@@ -48,6 +50,8 @@ class Ticker:
         self._reconciler: Reconciler
         self._tended_at = 0.0
         self._duty: Duty
+        self._at_once = AT_FIRST
+        """Schedules fired in one go: as many as take a fraction of the patience of those who watch."""
 
     def nudge(self) -> None:
         """Look again now."""
@@ -111,7 +115,7 @@ class Ticker:
         """Fire what is due, if that is ours to do. Answers how many seconds to sleep."""
         self.rounds.begin()
         now, poll = self._worker.clock.now(), self._worker.settings.poll_ms
-        records = await self._worker.store.scan(SCHEDULE, due=now + poll, limit=AT_ONCE)
+        records = await self._worker.store.scan(SCHEDULE, due=now + poll, limit=self._at_once)
         due = [record for record in records if record.due_at is not None and record.due_at <= now]
         if not due:
             self.rounds.end(True, await self._first_due(records))
@@ -119,9 +123,17 @@ class Ticker:
         if not await self._duty.take(due[0]):
             self.rounds.end(True, due[0].due_at)
             return PATIENCE
+        begun = monotonic()
         changed = await self._reconciler.tend(due)
         await self._firing.fire([record for record in due if record.name not in changed])
+        self._pace(len(due), monotonic() - begun)
         return 0.0
+
+    def _pace(self, fired: int, seconds: float) -> None:
+        if seconds > PATIENCE / 4:
+            self._at_once = max(1, self._at_once // 2)
+        elif fired == self._at_once:
+            self._at_once = min(AT_ONCE, self._at_once * 2)
 
     async def _first_due(self, records: list[Record]) -> int | None:
         """When the first schedule is due, however far away; asked only where a test holds the time."""

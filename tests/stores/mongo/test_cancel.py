@@ -12,11 +12,7 @@ from mainspring.stores.base import Query, Store
 from tests.factory import make_job
 from tests.stores.mongo.rig import store_at, turn
 
-# A driver that is cancelled while it connects leaves a socket to the collector (CPython 3.11, create_connection).
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 async def for_ever(store: Store) -> None:
