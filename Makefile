@@ -9,6 +9,9 @@ STAMP  := $(VENV)/.installed
 SERVERS_STAMP := $(VENV)/.installed-servers
 BENCH_STAMP := $(VENV)/.installed-bench
 
+# Where it is set, each of the thousand processes that tests start would compile all of Mainspring: 0.1 s each.
+export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick check format reference docs servers bench bench-peers bench-mongo clean
 

@@ -23,7 +23,7 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=["memory", "file", *SLOW_STORES])
+@pytest.fixture(params=["memory", pytest.param("file", marks=pytest.mark.slow), *SLOW_STORES])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with store_url(request.param, tmp_path) as url:
         yield url

@@ -232,6 +232,7 @@ async def test_one_that_breaks_while_its_worker_starts_ends_the_start() -> None:
         assert raised.group_contains(ConnectionError, match="no broker")
 
 
+@pytest.mark.slow
 async def test_one_that_hangs_at_the_end_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
     free = asyncio.Event()
 
@@ -255,6 +256,7 @@ async def test_one_that_hangs_at_the_end_is_left_behind(caplog: pytest.LogCaptur
     free.set()
 
 
+@pytest.mark.slow
 async def test_one_that_hangs_ends_by_its_cancellation() -> None:
     story: list[str] = []
 

@@ -347,6 +347,7 @@ async def test_one_that_adds_late_runs_nothing_twice(clock: FakeClock, tmp_path:
     await app.close()
 
 
+@pytest.mark.slow
 async def test_what_leaves_the_history_while_it_goes_on_is_erased_when_it_ends(clock: FakeClock) -> None:
     app, end = Mainspring("sqlite://:memory:", clock=clock), asyncio.Event()
 

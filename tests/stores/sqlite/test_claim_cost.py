@@ -94,6 +94,7 @@ def test_a_hundred_thousand_future_jobs_of_a_higher_priority(connection: sqlite3
     assert future_jobs(connection, 100_000) <= few * 1.05 + 20
 
 
+@pytest.mark.slow
 def test_full_lanes_cost_seeks_each_and_no_walk(connection: sqlite3.Connection) -> None:
     lanes: dict[str, int | None] = {f"full-{n}": 1 for n in range(300)}
     for task in lanes:
