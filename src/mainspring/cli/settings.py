@@ -7,6 +7,7 @@ value is read by its kind, wherever it stands, and a message about it names the 
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -82,7 +83,7 @@ class Found:
 def _documented() -> dict[str, str]:
     """What the docstring of `WorkerSettings` says of each field: "lease, beat   a held job ..."."""
     told: dict[str, str] = {}
-    for entry in re.split(r"\n    (?=\w)", WorkerSettings.__doc__ or ""):
+    for entry in re.split(r"\n(?=\w)", inspect.getdoc(WorkerSettings) or ""):  # Python 3.13 takes the margin away
         names, gap, text = entry.strip().partition("  ")
         if gap:
             told |= dict.fromkeys(names.split(", "), " ".join(text.split()))
