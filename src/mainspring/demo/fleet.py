@@ -98,8 +98,9 @@ class Fleet:
         if not held:
             os.kill(pid, signal.SIGCONT)
             return None
+        at = self._app.clock.now()  # before: on a busy machine its jobs run again before this process goes on
         os.kill(pid, signal.SIGKILL)
-        return Kill(worker, pid, self._app.clock.now(), held)
+        return Kill(worker, pid, at, held)
 
 
 def _stands_still(pid: int) -> bool:
