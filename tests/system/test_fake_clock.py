@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,78 @@ async def test_a_handler_that_waits_for_the_test_is_not_waited_for(world: World)
         go.set()
         assert await job.result(timeout=10) == "done"
         assert len((await job.get()).runs) == 1  # its lease was kept
+
+
+async def test_a_store_that_takes_long_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than a handler would be: the machine is slow."""
+    monkeypatch.setattr("mainspring.worker.quiet.PATIENCE", 0.001)
+
+    @world.app.task
+    async def work() -> None:
+        world.note("work")
+
+    async with world.app, world.app.worker():
+        store = (await world.app.connect()).store
+        for call in ("claim", "scan"):
+            monkeypatch.setattr(store, call, late(getattr(store, call)))
+        await world.app.schedules.create("s", work, every="1m")
+        await work.options(delay="30s").enqueue()
+        await world.clock.advance("1m")
+    assert world.noted == [("work", timedelta(seconds=30)), ("work", timedelta(minutes=1))]
+
+
+def late(call: Any) -> Any:
+    """The same, a twentieth of a second later."""
+
+    async def called(*args: Any, **kwargs: Any) -> Any:
+        later = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.05, later.set_result, None)
+        await later
+        return await call(*args, **kwargs)
+
+    return called
+
+
+async def test_jobs_that_wait_for_a_place_run_in_the_same_moment(world: World) -> None:
+    @world.app.task
+    async def work(n: int) -> None:
+        await turns(10)
+        world.note(str(n))
+
+    async with world.app, world.app.worker(concurrency=1):
+        await world.app.enqueue_many([work.job(n) for n in range(5)])
+        await world.clock.advance("1s")
+        assert world.noted == [(str(n), timedelta(0)) for n in range(5)]
+
+
+async def turns(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_who_waits_for_a_worker_whose_places_are_taken_sleeps(world: World) -> None:
+    go = asyncio.Event()
+
+    @world.app.task
+    async def patient() -> None:
+        await go.wait()
+
+    async with world.app, world.app.worker(concurrency=1) as worker:
+        jobs = await world.app.enqueue_many([patient.job() for _ in range(2)])
+        draining = asyncio.create_task(worker.drain(timeout="10s"))
+        await turns(1_000)
+        nudged, notify = 0, worker.desk.notify
+
+        def counted() -> None:
+            nonlocal nudged
+            nudged += 1
+            notify()
+
+        worker.desk.notify = counted  # type: ignore[method-assign]
+        await turns(1_000)
+        assert (nudged, draining.done(), await jobs[0].status()) == (0, False, "running")
+        go.set()
+        assert (await draining).completed == 2
 
 
 async def test_without_a_worker_the_time_just_moves(world: World) -> None:

@@ -211,8 +211,9 @@ class Pump:
         self._awaited = true
         try:
             async with asyncio.timeout(seconds):
-                while self.stuck and not self.stopping:
+                if self.stuck:
                     self.rounds.look()
+                while self.stuck and not self.stopping:
                     await self._worker.desk.changed()
         except TimeoutError:
             return False
