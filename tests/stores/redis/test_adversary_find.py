@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -19,7 +18,7 @@ from tests.conformance.model import ModelStore
 from tests.factory import NOW, FakeClock, make_job
 from tests.servers.redis import RedisServer
 from tests.stores.redis.rig import EVERY, ONE, server_of
-from tests.stores.redis.test_load import LONGEST, cost
+from tests.stores.redis.test_load import calls, cost
 
 numbers = itertools.count()
 
@@ -49,13 +48,6 @@ async def run(store: RedisStore | ModelStore, queue: str, task: str, most: int) 
         if not claim.jobs:
             break
         most -= len(claim.jobs)
-
-
-async def is_short(server: RedisServer, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """On the average no command keeps the server: single ones may look long on a busy machine."""
-    found = await cost(server, act)
-    slow = {name: usage["usec_per_call"] for name, usage in found.items() if usage["usec_per_call"] > LONGEST}
-    assert not slow
 
 
 async def walk(store: RedisStore | ModelStore, query: Query) -> list[str]:
@@ -113,7 +105,9 @@ async def test_much_that_runs_is_found_without_blocking_anybody(
     async def find() -> None:
         assert len((await store.find(running)).jobs) == BATCH_ROWS
 
-    await is_short(server, find)
+    found = await cost(server, find)
+    assert found["zmscore"]["calls"] >= 2 * 5_000 / READ, "no command looks up more"
+    assert "evalsha" not in found, "no script does"
     assert await walk(store, running) == [f"j{n:05}" for n in reversed(range(5_000))]
 
 
@@ -124,7 +118,10 @@ async def test_a_filter_that_fits_nothing_blocks_nobody(kind: str, store: RedisS
     async def find() -> None:
         assert await store.find(Query(worker="nobody")) == ([], None)
 
-    await is_short(server, find)
+    found = calls(await cost(server, find))
+    scripts = found["evalsha"]
+    assert scripts > 2_000 / READ
+    assert sum(found.values()) <= scripts * READ / 5, "no script reads more, on the average"
 
 
 @ONE
