@@ -15,7 +15,7 @@ from tests.servers.shared import needs_mongo, shared, shared_cluster, shared_mon
 SLOW_STORES = [
     pytest.param("redis", marks=[*needs("redis7"), pytest.mark.slow]),
     pytest.param("cluster", marks=[*needs("valkey8"), pytest.mark.slow]),
-    pytest.param("mongo", marks=[*needs_mongo(), pytest.mark.slow]),
+    pytest.param("mongo", marks=needs_mongo()),
 ]
 
 

@@ -149,6 +149,7 @@ ASKED = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_count_equals_what_find_lists_always(store: Store) -> None:
     held: list[Job] = []
 

@@ -91,8 +91,8 @@ def shared_mongo() -> SharedMongo:
 
 
 def needs_mongo() -> list[pytest.MarkDecorator]:
-    """The marks of a test on the shared MongoDB."""
-    return [] if os.environ.get(MONGO_URL) else needs("mongo6")
+    """The marks of a test on the shared MongoDB. Slow: its server alone takes seconds to start."""
+    return [pytest.mark.slow, *([] if os.environ.get(MONGO_URL) else needs("mongo6"))]
 
 
 @cache

@@ -14,7 +14,7 @@ from tests.servers.redis import RedisServer
 from tests.servers.sentinel import RedisSentinel
 from tests.servers.waiting import until
 
-pytestmark = needs("valkey8")
+pytestmark = [pytest.mark.slow, *needs("valkey8")]
 
 KEY = "key:{a}"
 

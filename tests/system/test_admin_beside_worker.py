@@ -101,6 +101,7 @@ async def test_a_paused_queue_stands_still_and_goes_on(app: Mainspring) -> None:
     assert sorted(ran) == list(range(50))
 
 
+@pytest.mark.slow
 async def test_a_storm_of_operators_loses_nothing(app: Mainspring) -> None:
     """Retry, pause, resume and retry again all that there is, while workers drain it: each job ends, none is stuck."""
     runs: Counter[int] = Counter()

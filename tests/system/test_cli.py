@@ -376,6 +376,7 @@ def test_stats_name_every_number(shop: Shop) -> None:
     assert fields["  pending"] == "1"
 
 
+@pytest.mark.slow
 def test_the_package_runs_as_a_module() -> None:
     """For where the script `mainspring` is not on PATH."""
     command = [sys.executable, "-m", "mainspring", "--version"]

@@ -282,6 +282,7 @@ async def test_once_and_over(app: Mainspring, clock: FakeClock, shop: Shop) -> N
 # -- one that is broken delays no other --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_broken_ones_delay_no_other(app: Mainspring, clock: FakeClock, shop: Shop) -> None:
     store = (await app.connect()).store
     for name in ("a-unread", "b-misnamed", "c-zone", "d-input", "e-task", "f-good"):
@@ -311,6 +312,7 @@ async def test_broken_ones_delay_no_other(app: Mainspring, clock: FakeClock, sho
 # -- late schedulers -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("later", ["1h", "2d"])
 async def test_one_that_adds_late_runs_nothing_twice(clock: FakeClock, tmp_path: Any, later: str) -> None:
     app = Mainspring(f"sqlite:///{tmp_path / 'jobs.db'}", clock=clock)

@@ -371,6 +371,7 @@ def check_far_ahead(case: Case, gap: DstGap, overlap: DstOverlap, back: int) -> 
 
 @settings(max_examples=100)
 @given(case=cases(EXPRESSIONS), gap=GAPS, overlap=OVERLAPS, around=st.sampled_from([2 * HOUR, 4 * HOUR]))
+@pytest.mark.slow
 def test_ticks_around_a_change(case: Case, gap: DstGap, overlap: DstOverlap, around: int) -> None:
     check_around_a_change(case, gap, overlap, around)
 

@@ -76,6 +76,7 @@ async def test_a_claim_whose_answer_is_lost_is_given_back(rig: Rig, when: When) 
     assert [run.outcome for run in row.runs] == ["succeeded"]
 
 
+@pytest.mark.slow
 async def test_a_store_that_is_down_for_a_while(rig: Rig) -> None:
     entered, go_on = asyncio.Event(), asyncio.Event()
     ran = Counter[int]()

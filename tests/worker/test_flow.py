@@ -43,6 +43,7 @@ async def test_a_delayed_job_starts_on_time_with_all_workers_idle(app: Mainsprin
     assert sorted(late)[1] < 1.0  # far below the poll of 5 s: it sleeps until the due time
 
 
+@pytest.mark.slow
 async def test_nothing_starts_after_pause_has_returned(app: Mainspring) -> None:
     started = 0
 
@@ -192,6 +193,7 @@ async def test_queues_in_rotation(app: Mainspring) -> None:
     assert set(ran[:4]) == {"a", "b"}
 
 
+@pytest.mark.slow
 async def test_debounce_runs_the_last_ask_once(app: Mainspring) -> None:
     ran: list[int] = []
 

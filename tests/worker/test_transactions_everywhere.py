@@ -19,7 +19,7 @@ from tests.stores_for_apps import store_url
 from tests.worker.conftest import wait_until
 from tests.worker.shop import completion_of
 
-MONGO = pytest.param("mongo", marks=[*needs_mongo(), pytest.mark.slow])
+MONGO = pytest.param("mongo", marks=needs_mongo())
 
 
 @pytest.fixture(params=["file", MONGO])

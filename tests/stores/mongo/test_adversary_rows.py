@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 FORK = """
 import os
 from mainspring.stores.mongo.rows import next_seq
@@ -21,6 +23,7 @@ print(len(ends))
 """
 
 
+@pytest.mark.slow
 def test_forked_processes_do_not_number_their_jobs_alike() -> None:
     """Two jobs with one number would share their log. Of six ends in 1,024 two may be the same, by chance."""
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True)

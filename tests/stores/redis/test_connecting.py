@@ -67,6 +67,7 @@ async def test_a_unix_socket_that_is_not_there() -> None:
     await refused("unix:///tmp/no-such.sock" + SHORT, StoreUnavailable, r"no-such\.sock")
 
 
+@pytest.mark.slow
 async def test_tls() -> None:
     with RedisServer.started(tls=True) as server:
         assert server.certificates is not None

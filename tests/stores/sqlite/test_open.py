@@ -226,6 +226,7 @@ def public() -> Iterator[Path]:
         yield Path(folder) / "jobs.db"
 
 
+@pytest.mark.slow
 async def test_a_file_that_may_not_be_written(public: Path) -> None:
     await (await opened(public)).close()
     [said] = await run_children(Child("powerless", public))
@@ -234,6 +235,7 @@ async def test_a_file_that_may_not_be_written(public: Path) -> None:
     assert "write permission" in said
 
 
+@pytest.mark.slow
 async def test_a_folder_that_may_not_be_written(public: Path) -> None:
     [said] = await run_children(Child("powerless", public))
     assert said.startswith("StoreReadOnly"), said
@@ -272,5 +274,6 @@ def test_tables_that_another_made_in_the_last_moment_are_not_made_again(path: Pa
         assert inspect(ours, shared=False) == VERSION
 
 
+@pytest.mark.slow
 async def test_a_store_that_is_not_closed_does_not_keep_its_process_alive(path: Path) -> None:
     await run_children(Child("forget", path))

@@ -43,6 +43,7 @@ async def test_an_add_by_another_process_ends_the_wait(
     await child.end()
 
 
+@pytest.mark.slow
 async def test_an_add_by_another_process_between_claim_and_wait_ends_it_at_once(
     bench: Bench, store: SQLiteStore, path: Path
 ) -> None:
@@ -54,6 +55,7 @@ async def test_an_add_by_another_process_between_claim_and_wait_ends_it_at_once(
     assert await woken(store, "default")
 
 
+@pytest.mark.slow
 async def test_a_wake_by_another_process_reaches_a_worker(store: SQLiteStore, path: Path) -> None:
     child = Child("wake", path, "w:1")
     await child.ready()
