@@ -20,6 +20,8 @@ import mainspring
 from mainspring import Mainspring
 from mainspring.cli import app as commands
 from mainspring.core.ids import new_token
+from mainspring.errors import StoreUnavailable
+from mainspring.stores.sqlite.store import SQLiteStore
 
 T = TypeVar("T")
 COMMAND = typer.main.get_command(commands)
@@ -107,6 +109,32 @@ class Shop:
                 return await command(app)
 
         return asyncio.run(session())
+
+
+def entered(folder: Path, monkeypatch: pytest.MonkeyPatch, *, named: bool = True) -> Shop:
+    """A shop in this folder, which is the working directory. `named`: its app is in the environment."""
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "shop", raising=False)
+    if named:
+        monkeypatch.setenv("MAINSPRING_APP", "shop:app")
+    else:
+        monkeypatch.delenv("MAINSPRING_APP", raising=False)
+    return Shop(folder)
+
+
+def fail_second_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store goes away in the middle of an act on more than one batch."""
+    save, calls = SQLiteStore.save, 0
+
+    async def failing(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise StoreUnavailable("the disk is away")
+        return await save(self, *args, **kwargs)
+
+    monkeypatch.setattr(SQLiteStore, "save", failing)
 
 
 async def claim_all(app: Mainspring, queue: str, task: str) -> None:

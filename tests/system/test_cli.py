@@ -16,18 +16,14 @@ import pytest
 from mainspring import Mainspring, __version__
 from mainspring.core.job import Error, State
 from tests.factory import make_job
-from tests.system.cli_shop import Shop, claim_all
+from tests.system.cli_shop import Shop, claim_all, entered
 
 BOOM = Error(type="ValueError", message="no such [red]address[/red]\x1b[31m", traceback="Traceback: here\n")
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "shop", raising=False)
-    monkeypatch.setenv("MAINSPRING_APP", "shop:app")
-    return Shop(tmp_path)
+    return entered(tmp_path, monkeypatch)
 
 
 def dead(shop: Shop, number: int = 1) -> list[str]:

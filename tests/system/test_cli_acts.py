@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,15 @@ import pytest
 from mainspring import Mainspring
 from mainspring.core.job import State
 from mainspring.core.records import WORKER, Record
-from mainspring.errors import StoreUnavailable
 from mainspring.stores.sqlite.store import SQLiteStore
 from tests.docs.commands_page import commands
 from tests.factory import make_job
-from tests.system.cli_shop import Shop
+from tests.system.cli_shop import Shop, entered, fail_second_save
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "shop", raising=False)
-    monkeypatch.setenv("MAINSPRING_APP", "shop:app")
-    return Shop(tmp_path)
+    return entered(tmp_path, monkeypatch)
 
 
 def add(shop: Shop, number: int = 1, state: State = State.DEAD) -> list[str]:
@@ -120,16 +114,7 @@ def test_a_store_that_fails_half_way_is_answered_with_what_was_done(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(shop, 700)
-    save, calls = SQLiteStore.save, 0
-
-    async def failing(self: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise StoreUnavailable("the disk is away")
-        return await save(self, *args, **kwargs)
-
-    monkeypatch.setattr(SQLiteStore, "save", failing)
+    fail_second_save(monkeypatch)
     result = shop.run("dead", "retry-all", "--yes", "--json")
     assert result.exit_code == 1
     document = json.loads(result.stdout)

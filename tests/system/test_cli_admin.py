@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,15 @@ import pytest
 from mainspring import Mainspring
 from mainspring.core.job import State
 from mainspring.core.records import WORKER, Record
-from mainspring.errors import StoreUnavailable
-from mainspring.stores.sqlite.store import SQLiteStore
 from tests.factory import make_job
-from tests.system.cli_shop import Shop, on_terminal
+from tests.system.cli_shop import Shop, entered, fail_second_save, on_terminal
 
 HOUR = 3_600_000
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "shop", raising=False)
-    monkeypatch.setenv("MAINSPRING_APP", "shop:app")
-    return Shop(tmp_path)
+    return entered(tmp_path, monkeypatch)
 
 
 def add(shop: Shop, number: int = 1, state: State = State.DEAD, ago: int = 0, **fields: Any) -> list[str]:
@@ -175,16 +168,7 @@ def test_ctrl_c_says_how_many_were_done_and_the_same_command_goes_on(shop: Shop)
 
 def test_a_store_that_fails_half_way_says_how_many_were_done(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     add(shop, 700)
-    save, calls = SQLiteStore.save, 0
-
-    async def failing(self: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise StoreUnavailable("the disk is away")
-        return await save(self, *args, **kwargs)
-
-    monkeypatch.setattr(SQLiteStore, "save", failing)
+    fail_second_save(monkeypatch)
     result = shop.run("dead", "retry-all", "--yes")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "500 retried before it went wrong" in result.stderr

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.docs.commands_page import commands
-from tests.system.cli_shop import Shop
+from tests.system.cli_shop import Shop, entered
 
 pytestmark = pytest.mark.slow  # seconds in all, and others show the essentials quickly
 
@@ -23,11 +22,7 @@ FOR_WORKERS = {"worker", "dev"}
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "shop", raising=False)
-    monkeypatch.delenv("MAINSPRING_APP", raising=False)
-    return Shop(tmp_path)
+    return entered(tmp_path, monkeypatch, named=False)
 
 
 def called(name: str) -> list[str]:

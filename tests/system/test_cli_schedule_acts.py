@@ -12,18 +12,14 @@ import pytest
 
 from mainspring.cli.enqueue import read_object
 from mainspring.errors import DefinitionError
-from tests.system.cli_shop import Shop
+from tests.system.cli_shop import Shop, entered
 
 TO = '{"to": "ada"}'
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "shop", raising=False)
-    monkeypatch.setenv("MAINSPRING_APP", "shop:app")
-    made = Shop(tmp_path)
+    made = entered(tmp_path, monkeypatch)
     made.ok("schedules", "create", "greet", "send", TO, "--cron", "@yearly", "--reason", "the beginning")
     return made
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,14 @@ from typing import Any
 import pytest
 
 from mainspring import Context, JobFailed, Mainspring
-from tests.system.cli_shop import Shop, on_terminal
+from tests.system.cli_shop import Shop, entered, on_terminal
 
 TO = '{"to": "ada"}'
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "shop", raising=False)
-    monkeypatch.setenv("MAINSPRING_APP", "shop:app")
-    return Shop(tmp_path)
+    return entered(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,14 @@ import pytest
 from mainspring.cli.settings import NOT_SET_HERE, SETTINGS, mask
 from mainspring.cli.values import BY_TYPE
 from mainspring.worker.settings import WorkerSettings
-from tests.system.cli_shop import Shop
+from tests.system.cli_shop import Shop, entered
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     for name in SETTINGS.values():
         monkeypatch.delenv(name.variable, raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "shop", raising=False)
-    return Shop(tmp_path)
+    return entered(tmp_path, monkeypatch, named=False)
 
 
 def project(shop: Shop, text: str) -> Path:

@@ -8,7 +8,6 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from mainspring.core.handle import JobEvent
 from mainspring.core.job import Error, State
 from mainspring.errors import StoreUnavailable
 from tests.factory import make_job
-from tests.system.cli_shop import SOURCE, Shop, on_terminal
+from tests.system.cli_shop import SOURCE, Shop, entered, on_terminal
 
 STEPS = """
 @app.task
@@ -34,11 +33,7 @@ async def steps(ctx: Context) -> str:
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "shop", raising=False)
-    monkeypatch.setenv("MAINSPRING_APP", "shop:app")
-    made = Shop(tmp_path)
+    made = entered(tmp_path, monkeypatch)
     (tmp_path / "shop.py").write_text(SOURCE + STEPS)
     return made
 

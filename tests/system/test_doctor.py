@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,18 +23,14 @@ from tests.servers.replica_set import MongoReplicaSet
 from tests.servers.sentinel import RedisSentinel
 from tests.servers.shared import Shared, SharedMongo, shared_cluster
 from tests.servers.waiting import until
-from tests.system.cli_shop import Shop, claim_all
+from tests.system.cli_shop import Shop, claim_all, entered
 
 on_redis7 = pytest.mark.parametrize("kind", [pytest.param("redis7", marks=needs("redis7"))])
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "shop", raising=False)
-    monkeypatch.delenv("MAINSPRING_APP", raising=False)
-    return Shop(tmp_path)
+    return entered(tmp_path, monkeypatch, named=False)
 
 
 def examine(shop: Shop, app: str, code: int = 0) -> dict[str, dict[str, Any]]:

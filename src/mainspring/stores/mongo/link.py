@@ -165,16 +165,21 @@ def heard() -> Iterator[None]:
     """A cancellation that comes inside comes out. PyMongo loses one that arrives as it begins to wait for an answer: it
     ends its own waiting, and goes on as if nothing had been said."""
     task = asyncio.current_task()
-    before, coming = (task.cancelling(), _is_coming(task)) if task is not None else (0, False)
+    if task is None:
+        yield
+        return
+    before, coming = task.cancelling(), _is_coming(task)
+
+    def lost() -> bool:
+        return not _is_coming(task) and (coming or task.cancelling() > before)
+
     try:
         yield
-    except asyncio.CancelledError:
-        raise
     except Exception as error:
-        if task is not None and not _is_coming(task) and (coming or task.cancelling() > before):
+        if lost():
             raise asyncio.CancelledError from error
         raise
-    if task is not None and not _is_coming(task) and (coming or task.cancelling() > before):
+    if lost():
         raise asyncio.CancelledError
 
 
