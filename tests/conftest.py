@@ -7,16 +7,29 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import TextIO
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.hanging import real_stderr, told_where_it_hangs
 from tests.servers.fixtures import mongo_database, mongo_server, redis_server  # noqa: F401  for all tests
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("quick", max_examples=30, deadline=None, derandomize=True, suppress_health_check=_QUIET)
 settings.register_profile("deep", max_examples=1_000, deadline=None, suppress_health_check=_QUIET)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+STDERR = pytest.StashKey[TextIO]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STDERR] = real_stderr()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[STDERR].close()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -32,6 +45,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(
             f"the same order once more: --randomly-seed={config.getoption('randomly_seed', '')}"
         )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    with told_where_it_hangs(item.nodeid, item.config.stash[STDERR]):
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from mainspring.core.job import TERMINAL, Job, State
+from mainspring.core.records import Record
 from mainspring.errors import StoreUnavailable
 from mainspring.stores import open_store
 from mainspring.stores.base import Query
@@ -101,6 +102,19 @@ class Fleet:
         for pid in [self.parent.pid, *self.children()]:
             os.kill(pid, signal.SIGKILL)
         self.parent.wait()
+
+    async def stop(self, pid: int) -> None:
+        """SIGSTOP to a child, where it is not in the middle of a transaction: in an embedded database that one keeps
+        all others out for as long as it stands still, and no take-over can be seen."""
+        nothing = [Record(kind="chaos", name="may I write?", version=1)]
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                await self.store.write(nothing)
+                return
+            except StoreUnavailable:
+                os.kill(pid, signal.SIGCONT)
+                await self.until(lambda: self.store.write(nothing), "the transaction to end")
 
     async def end(self, number: int = signal.SIGTERM) -> int:
         """Signal the supervisor and wait for it; answers its exit code."""

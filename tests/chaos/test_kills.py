@@ -66,7 +66,7 @@ async def test_stopped_past_the_lease(chaos: Fleet, place: Place) -> None:
         await enqueue(fleet, *[("work", {"seconds": 0.3})] * 60)
         for _ in range(3):
             pid = await fleet.until(lambda: _busy(fleet), "a busy child")
-            os.kill(pid, signal.SIGSTOP)
+            await fleet.stop(pid)
             held = [job for job in await fleet.jobs(State.RUNNING) if f":{pid}" in job.worker or _of(fleet, job, pid)]
             await fleet.until(partial(_taken_over, fleet, held), "its jobs to be taken over", 30)
             os.kill(pid, signal.SIGCONT)

@@ -110,8 +110,10 @@ async def trouble(fleet: Schedulers, what: str) -> None:
         mark = fleet.folder / what.replace(" ", "-")
         mark.touch()
         await fleet.until(lambda: not mark.exists(), "somebody to die over it", 10)
+    elif "stop" in what:
+        await fleet.stop(pid)
     else:
-        os.kill(pid, signal.SIGSTOP if "stop" in what else signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     begun = monotonic()
     await fleet.until(lambda: fleet.other_on_duty(pid), "another one to take over", 20)
     print(f"{what}: taken over after {monotonic() - begun:.2f} s")

@@ -22,12 +22,12 @@ def back(job: Job, now: int) -> Job:
     return states.settle(claimed(job, now), outcome, now, POLICY)
 
 
-def test_a_misfit_waits_as_long_as_it_has_waited_and_at_most_a_minute() -> None:
+def test_a_misfit_waits_as_long_as_it_has_waited_and_at_most_twenty_seconds() -> None:
     job, now, waits = make_job(), NOW, []
     while (outcome := put_back(job, "why", now)) is not None:
         waits.append(outcome.until - now)
         job, now = back(job, now), outcome.until
-    assert waits[:9] == [1_000, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]
+    assert waits[:9] == [1_000, 1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000, 20_000]
     assert set(waits[9:]) == {LONGEST}
     assert PATIENCE <= sum(waits) < PATIENCE + LONGEST
     assert (job.attempts, job.error, job.misfit_since) == (0, None, NOW)
