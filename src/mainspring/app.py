@@ -21,7 +21,7 @@ from mainspring.core.options import TaskOptions
 from mainspring.core.request import CallOptions, Request, transaction_of, unknown_option
 from mainspring.core.schedule_options import ScheduleOptions
 from mainspring.core.task import Task
-from mainspring.errors import DefinitionError, MainspringError
+from mainspring.errors import DefinitionError, MainspringError, ResultTimeout
 from mainspring.leases import Locks
 from mainspring.registry import ByCode, Define, OnClock
 from mainspring.stores import open_store
@@ -58,6 +58,11 @@ class Attached(Protocol):
     async def hold(self, now: int) -> None:
         """Keep what is held, for the time is about to be `now`."""
         ...
+
+
+HELD = 30
+"""Seconds, of the wall clock, for which a job is waited for without a timeout where a test holds the clock: what is due
+later never comes while the test waits."""
 
 
 class TimeSource(Protocol):
@@ -359,7 +364,16 @@ class Mainspring:
 
     async def ended(self, id: str, timeout: Duration | None = None) -> Job:
         """Wait for its end; answers the completed job. Raises what `JobHandle.result` raises."""
-        return await self.client.ended(id, timeout)
+        if timeout is not None or self.time is None:
+            return await self.client.ended(id, timeout)
+        try:
+            return await self.client.ended(id, HELD)
+        except ResultTimeout:
+            raise ResultTimeout(
+                f"job {id} is {await self.status(id)!r} after {HELD} s of real time, under a clock that a test holds. "
+                "Nothing but the test lets it run: `await clock.advance(...)`, or `drain()` in a kit, before it asks "
+                "for the result. If its handler takes that long, say `timeout=`."
+            ) from None
 
     def events(self, id: str) -> AsyncIterator[JobEvent]:
         """Follow it until it has ended; see `JobHandle.events`."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mainspring import Mainspring
+from mainspring import Mainspring, ResultTimeout
 from mainspring.testing import START, FakeClock
 
 
@@ -104,6 +104,23 @@ async def test_a_handler_that_waits_for_the_test_is_not_waited_for(world: World)
         go.set()
         assert await job.result(timeout=10) == "done"
         assert len((await job.get()).runs) == 1  # its lease was kept
+
+
+async def test_a_result_that_the_held_clock_keeps_back_is_not_waited_for_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mainspring.app.HELD", 0.02)
+
+    @world.app.task
+    async def later() -> str:
+        return "done"
+
+    async with world.app, world.app.worker():
+        job = await later.options(delay="1h").enqueue()
+        with pytest.raises(ResultTimeout, match=r"'scheduled' after 0.02 s of real time, .* `await clock.advance"):
+            await job.result()
+        await world.clock.advance("1h")
+        assert await job.result() == "done"
 
 
 async def test_a_store_that_takes_long_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

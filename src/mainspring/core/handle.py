@@ -61,6 +61,8 @@ class JobHandle(Generic[Result]):
     async def result(self, timeout: Duration | None = None) -> Result:
         """What the newest run of this job returned; waits until it has ended. None where it was skipped.
 
+        `timeout`: at most so long. None: however long it takes, but 30 s where a test holds the clock.
+
         Raises `JobFailed`, `JobCancelled`, `ResultTimeout`, `JobNotFound` (its retention is over).
         """
         job = await self._caller.ended(self.id, timeout)
