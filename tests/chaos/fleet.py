@@ -19,6 +19,7 @@ from mainspring.core.records import Record
 from mainspring.errors import StoreUnavailable
 from mainspring.stores import open_store
 from mainspring.stores.base import Query
+from tests.servers.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"lease": 2, "beat": 0.5, "grace": 2, "poll": 0.5, "concurrency": 5, "log_level": "INFO"}
@@ -124,7 +125,7 @@ class Fleet:
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
-    async def until(self, true: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    async def until(self, true: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
         """Wait until `true` (a function, or a coroutine function) answers something; answers it."""
         try:
             async with asyncio.timeout(seconds):

@@ -24,7 +24,7 @@ async def test_killed_around_the_commit(chaos: Fleet, tmp_path: Path) -> None:
             connection.execute("CREATE TABLE sales (job TEXT, fence INTEGER)")
         moments = [MOMENTS[n % len(MOMENTS)] for n in range(15)]
         ids = await enqueue(fleet, *[("sells", {"killed": moment}) for moment in moments])
-        await fleet.until(fleet.all_ended, "all jobs to end", 90)
+        await fleet.until(fleet.all_ended, "all jobs to end")
         with closing(sqlite3.connect(file)) as connection:
             sales = connection.execute("SELECT job, fence FROM sales").fetchall()
         assert sorted(job for job, _ in sales) == sorted(ids), "each was sold once"

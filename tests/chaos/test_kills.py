@@ -47,10 +47,10 @@ async def test_killed_in_a_loop(chaos: Fleet, place: Place) -> None:
         ids = await enqueue(fleet, *_short(100))
         while len(killed) < 8:
             ids += await enqueue(fleet, *_short(40))  # so that there is work left however late the next child starts
-            pid = await fleet.until(lambda: _busy(fleet, killed), "a busy child", 30)
+            pid = await fleet.until(lambda: _busy(fleet, killed), "a busy child")
             os.kill(pid, signal.SIGKILL)
             killed.add(pid)
-        await fleet.until(fleet.all_ended, "all jobs to end", 90)
+        await fleet.until(fleet.all_ended, "all jobs to end")
         jobs = await fleet.jobs()
         assert {job.id for job in jobs} == set(ids)
         check_runs_add_up(jobs, fleet.steps())
@@ -68,9 +68,9 @@ async def test_stopped_past_the_lease(chaos: Fleet, place: Place) -> None:
             pid = await fleet.until(lambda: _busy(fleet), "a busy child")
             await fleet.stop(pid)
             held = [job for job in await fleet.jobs(State.RUNNING) if f":{pid}" in job.worker or _of(fleet, job, pid)]
-            await fleet.until(partial(_taken_over, fleet, held), "its jobs to be taken over", 30)
+            await fleet.until(partial(_taken_over, fleet, held), "its jobs to be taken over")
             os.kill(pid, signal.SIGCONT)
-        await fleet.until(fleet.all_ended, "all jobs to end", 60)
+        await fleet.until(fleet.all_ended, "all jobs to end")
         check_runs_add_up(await fleet.jobs(), fleet.steps())
         assert await fleet.end() == 0
     place.check()
@@ -98,17 +98,17 @@ async def _taken_over(fleet: Fleet, held: list[Job]) -> bool:
 
 
 @EVERYWHERE
-async def test_a_killed_worker_s_job_runs_again_within_two_seconds(chaos: Fleet) -> None:
-    chaos.settings |= {"lease": 15, "beat": 5}
+async def test_a_killed_worker_s_job_runs_again_long_before_its_lease_ends(chaos: Fleet) -> None:
+    chaos.settings |= {"lease": 300, "beat": 100}
     async with chaos as fleet:
         await enqueue(fleet, ("work", {"seconds": 0.5}))
         pid = await fleet.until(lambda: _busy(fleet), "the run to begin")
         os.kill(pid, signal.SIGKILL)
-        await fleet.until(lambda: len({s.claim for s in fleet.steps() if s.what == "start"}) == 2, "the second run", 10)
+        await fleet.until(lambda: len({s.claim for s in fleet.steps() if s.what == "start"}) == 2, "the second run")
         first, second = (s.at for s in fleet.steps() if s.what == "start")
         print(f"run again {second - first:.2f} s after the first start")
-        assert second - first < 10  # the lease is 15 s: it was the parent that ended it
-        await fleet.until(fleet.all_ended, "it to end", 10)
+        # the lease is 300 s: it was the parent that ended it
+        await fleet.until(fleet.all_ended, "it to end")
 
 
 @IN_FILE_AND_SERVER
@@ -117,7 +117,7 @@ async def test_poison_ends_dead_and_its_neighbours_do_not(chaos: Fleet) -> None:
         calls: list[Call] = [("gentle", {"seconds": 0.2}) for _ in range(30)]
         calls.insert(3, ("poison", {}))
         ids = await enqueue(fleet, *calls)
-        await fleet.until(fleet.all_ended, "all jobs to end", 90)
+        await fleet.until(fleet.all_ended, "all jobs to end")
         jobs = {job.id: job for job in await fleet.jobs()}
         killer = jobs.pop(ids[3])
         assert (killer.state, killer.reason) == (State.DEAD, "poison")
@@ -131,7 +131,7 @@ async def test_never_more_than_three_at_once_over_four_processes(chaos: Fleet) -
     chaos.processes = 4
     async with chaos as fleet:
         await enqueue(fleet, *[("limited", {"seconds": 0.02})] * 150)
-        await fleet.until(fleet.all_ended, "all jobs to end", 60)
+        await fleet.until(fleet.all_ended, "all jobs to end")
         assert fleet.most_at_once() == 3
         assert len({s.pid for s in fleet.steps()}) > 1
         assert await fleet.end() == 0
@@ -141,7 +141,7 @@ async def test_a_thread_that_will_not_end_ends_its_process_and_never_runs_beside
     chaos.settings |= {"grace": 1}
     async with chaos as fleet:
         [id] = await enqueue(fleet, ("stubborn", {}))
-        await fleet.until(fleet.all_ended, "it to end", 60)
+        await fleet.until(fleet.all_ended, "it to end")
         [job] = await fleet.store.get([id])
         assert job is not None
         assert [run.outcome for run in job.runs] == ["timed_out", "succeeded"], job.runs
@@ -156,7 +156,7 @@ async def test_a_coroutine_that_answers_no_cancellation_ends_with_its_process(ch
     chaos.settings |= {"grace": 0.5}
     async with chaos as fleet:
         [id] = await enqueue(fleet, ("deaf", {}))
-        await fleet.until(fleet.all_ended, "it to end", 60)
+        await fleet.until(fleet.all_ended, "it to end")
         [job] = await fleet.store.get([id])
         assert job is not None
         assert [run.outcome for run in job.runs] == ["timed_out", "succeeded"], job.runs
@@ -170,7 +170,7 @@ async def test_a_loop_that_is_blocked_for_ever_ends_its_process(chaos: Fleet) ->
     chaos.settings |= {"stall_limit": 1}
     async with chaos as fleet:
         [id] = await enqueue(fleet, ("blocks-for-ever", {}))
-        await fleet.until(fleet.all_ended, "it to end elsewhere", 60)
+        await fleet.until(fleet.all_ended, "it to end elsewhere")
         [job] = await fleet.store.get([id])
         assert job is not None
         assert [run.outcome for run in job.runs] == ["interrupted", "succeeded"]
@@ -198,19 +198,19 @@ async def test_children_end_when_their_parent_is_killed(chaos: Fleet) -> None:
         assert fleet.parent is not None
         fleet.parent.kill()
         fleet.parent.wait()
-        await fleet.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "them to end", 20)
+        await fleet.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "them to end")
 
 
 @IN_FILE_AND_SERVER
 async def test_a_cancel_from_another_process_reaches_a_running_handler(chaos: Fleet) -> None:
-    chaos.settings |= {"lease": 15, "beat": 5}
+    chaos.settings |= {"lease": 300, "beat": 100}
     async with chaos as fleet:
         [id] = await enqueue(fleet, ("endless", {}))
         await fleet.until(lambda: _busy(fleet), "the run to begin")
         app = Mainspring(fleet.url)
         asked = time.monotonic()
         assert await app.cancel(id)
-        await fleet.until(fleet.all_ended, "it to end", 4)  # the next beat is up to 5 s away
+        await fleet.until(fleet.all_ended, "it to end", 60)  # the next beat is up to 100 s away
         [job] = await fleet.store.get([id])
         assert job is not None
         assert job.state is State.CANCELLED
@@ -223,7 +223,7 @@ async def test_a_loop_blocked_for_forty_seconds_keeps_its_lease_with_the_default
     chaos.settings |= {"lease": 15, "beat": 5, "poll": 5}
     async with chaos as fleet:
         [id] = await enqueue(fleet, ("blocks", {"seconds": 40}))
-        await fleet.until(fleet.all_ended, "it to end", 90)
+        await fleet.until(fleet.all_ended, "it to end")
         [job] = await fleet.store.get([id])
         assert job is not None
         assert (job.claims, [run.outcome for run in job.runs]) == (1, ["succeeded"])

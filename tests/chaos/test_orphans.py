@@ -37,7 +37,7 @@ async def test_orphans_run_again_within_a_lease_and_what_is_held_runs_once(chaos
         assert orphans
         fleet.start()
         ids += await enqueue(fleet, *[("work", {"seconds": LONG})] * 5)
-        await fleet.until(fleet.all_ended, "all jobs to end", 60)
+        await fleet.until(fleet.all_ended, "all jobs to end")
         jobs, steps = await fleet.jobs(), fleet.steps()
         assert {job.id for job in jobs} == set(ids), "none is lost"
         check_runs_add_up(jobs, steps)
@@ -58,10 +58,10 @@ async def test_a_server_that_is_killed_and_comes_back_costs_no_job(chaos: Fleet,
         ids = await enqueue(fleet, *[("work", {"seconds": 0.1})] * 150, *[("in-thread", {"seconds": 0.1})] * 50)
         for _ in range(4):
             done = len(ended(fleet.steps()))
-            await fleet.until(partial(_more_ended, fleet, done + 15), "some runs", 30)
+            await fleet.until(partial(_more_ended, fleet, done + 15), "some runs")
             place.server.kill()
             place.server.start()
-        await fleet.until(fleet.all_ended, "all jobs to end", 60)
+        await fleet.until(fleet.all_ended, "all jobs to end")
         jobs = await fleet.jobs()
         assert {job.id for job in jobs} == set(ids)
         check_runs_add_up(jobs, fleet.steps())

@@ -37,7 +37,7 @@ class Version(Fleet):
         self.trace_file = chaos.trace_file
 
     async def works(self) -> None:
-        await self.until(lambda: "worker.started" in self.log(), f"a worker of {self.driver}", 30)
+        await self.until(lambda: "worker.started" in self.log(), f"a worker of {self.driver}")
 
 
 class Callers:
@@ -131,9 +131,9 @@ async def test_a_rolling_deploy_under_load(chaos: Fleet, place: Place) -> None:
         assert await late.result(timeout=30) == "old"
         assert await again.end() == 0
 
-        await first.until(lambda: pulses_each(apps[2], 2), "the schedule of the new code", 60)
+        await first.until(lambda: pulses_each(apps[2], 2), "the schedule of the new code")
         await apps[2].schedules.pause("pulse")
-        await first.until(first.all_ended, "all jobs to end", 60)
+        await first.until(first.all_ended, "all jobs to end")
         check(await jobs_with_results(first), callers.accepted, first)
         for version in news:
             assert await version.end() == 0

@@ -58,7 +58,7 @@ class Schedulers(Fleet):
     async def go_on(self) -> None:
         """Wait until a tick has been fired that came after now."""
         now = await self.store.time()
-        await self.until(lambda: self.fired_since(now), "the next tick", 30)
+        await self.until(lambda: self.fired_since(now), "the next tick")
 
 
 @pytest.fixture
@@ -78,10 +78,10 @@ async def test_ticks_under_kills_and_stops(fleet: Schedulers, place: Place) -> N
             await trouble(fleet, what)
             await fleet.go_on()
             print(f"{what}: all goes on after {monotonic() - begun:.2f} s")
-            await fleet.until(lambda: len(fleet.children()) == 3, "a new child", 30)
+            await fleet.until(lambda: len(fleet.children()) == 3, "a new child")
         for name in (*INTERVALS, *CRONS):
             await app.schedules.pause(name)
-        await fleet.until(fleet.all_ended, "all jobs to end", 60)
+        await fleet.until(fleet.all_ended, "all jobs to end")
         check(await fleet.jobs(), first, await fleet.fired(), ran(fleet))
         assert await fleet.end() == 0
     place.check()
@@ -109,13 +109,13 @@ async def trouble(fleet: Schedulers, what: str) -> None:
     if what in ("kill between add and write", "kill after write"):
         mark = fleet.folder / what.replace(" ", "-")
         mark.touch()
-        await fleet.until(lambda: not mark.exists(), "somebody to die over it", 10)
+        await fleet.until(lambda: not mark.exists(), "somebody to die over it")
     elif "stop" in what:
         await fleet.stop(pid)
     else:
         os.kill(pid, signal.SIGKILL)
     begun = monotonic()
-    await fleet.until(lambda: fleet.other_on_duty(pid), "another one to take over", 20)
+    await fleet.until(lambda: fleet.other_on_duty(pid), "another one to take over")
     print(f"{what}: taken over after {monotonic() - begun:.2f} s")
     if "stop" in what:
         await fleet.go_on()

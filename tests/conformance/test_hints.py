@@ -10,7 +10,7 @@ from mainspring.stores.base import Event, Store
 from tests.conformance.bench import Bench
 from tests.factory import NOW, make_job
 
-PROMPT = 5.0
+PROMPT = 40.0
 """Seconds within which a hint must have come; a wait that sleeps on is ended by the far longer timeout it asked for."""
 LONG = 60.0
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
+from tests.servers.waiting import PATIENCE, until
 
 SLOTS = 16_384
 MASTERS = 3
@@ -76,7 +76,7 @@ class RedisCluster:
         """Send one command to the node of that key."""
         return self.owner(key).command(*words)
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    def wait_ready(self, seconds: float = PATIENCE) -> None:
         """Until every living node knows all others, and that all slots are served."""
         living = [node for node in self.nodes if node.running]
         until(lambda: all(map(self._ready, living)), "every node to know the whole cluster", seconds)
@@ -85,7 +85,7 @@ class RedisCluster:
         """Kill the master of that key's slot; answers the replica that has taken its place."""
         lost = self.owner(key)
         lost.kill()
-        until(lambda: self._taken_over(key, lost), "a replica to take over", 30)
+        until(lambda: self._taken_over(key, lost), "a replica to take over")
         return self.owner(key)
 
     def move(self, key: str, to: RedisServer) -> None:

@@ -124,7 +124,7 @@ class MongoServer(ServerProcess):
             members = [{"_id": 0, "host": self.address}]
             self.command("replSetInitiate", {"_id": self.set_name, "members": members, "settings": SETTINGS})
             self._formed = True
-        until(self.is_primary, f"{self.kind} on port {self.port} to take writes", 30)
+        until(self.is_primary, f"{self.kind} on port {self.port} to take writes")
         return self
 
     def answering(self) -> Self:
@@ -134,7 +134,7 @@ class MongoServer(ServerProcess):
         return self
 
     def wait_listening(self) -> None:
-        until(self._listens, f"an answer of {self.kind} on port {self.port}", 30)
+        until(self._listens, f"an answer of {self.kind} on port {self.port}")
 
     def hello(self) -> dict[str, Any]:
         return self.command("hello")

@@ -11,14 +11,19 @@ from pymongo.errors import OperationFailure, PyMongoError
 from tests.servers.mongo import Client, MongoServer, client, with_database
 from tests.servers.process import free_port
 from tests.servers.proxy import Proxy
-from tests.servers.waiting import until
+from tests.servers.waiting import PATIENCE, until
 
 SETTINGS = {"electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 200, "heartbeatTimeoutSecs": 1}
 """A dead or frozen primary has a successor after 1 to 2 s; with the defaults it takes 10 to 12."""
 
-PARAMETERS = {"oplogNetworkTimeoutBufferSeconds": 1, "oplogRetriedFindMaxSeconds": 1}
+PARAMETERS = {
+    "oplogNetworkTimeoutBufferSeconds": 1,
+    "oplogInitialFindMaxSeconds": 1,
+    "oplogRetriedFindMaxSeconds": 1,
+}
 """How soon a secondary stops asking a frozen primary. Until then the new one has no majority: with the defaults, in
-two elections of three the next majority write took 4 to 5 s; with these 0.2 to 0.6 s."""
+two elections of three the next majority write took 4 to 5 s; with these 0.2 to 0.6 s. Where the secondary was about
+to choose whom to copy from it still takes up to half a minute (19 s were seen): that limit is no parameter."""
 
 
 class MongoReplicaSet:
@@ -111,7 +116,7 @@ class MongoReplicaSet:
                 return False
             return True
 
-        until(stepped_down, f"the primary of the set {self.name} to step down", 30)
+        until(stepped_down, f"the primary of the set {self.name} to step down")
         return lost
 
     def kill_primary(self) -> MongoServer:
@@ -131,9 +136,18 @@ class MongoReplicaSet:
         member.answering()
         self.wait_in_step()
 
+    def heal(self) -> None:
+        """Bring back whoever is away, and wait until all are in step."""
+        for member in self.members:
+            if member.frozen:
+                member.thaw()
+            elif not member.running:
+                member.answering()
+        self.wait_in_step()
+
     # -- waiting -------------------------------------------------------------------------------------------------------
 
-    def wait_for_primary(self, other_than: MongoServer | None = None, seconds: float = 30) -> MongoServer:
+    def wait_for_primary(self, other_than: MongoServer | None = None, seconds: float = PATIENCE) -> MongoServer:
         """Until a member takes writes: one that is not `other_than`, the one that was lost."""
 
         def elected() -> MongoServer | None:
@@ -144,7 +158,7 @@ class MongoReplicaSet:
         assert found is not None
         return found
 
-    def wait_in_step(self, seconds: float = 30) -> None:
+    def wait_in_step(self, seconds: float = PATIENCE) -> None:
         """Until there is a primary, and every living member has all that it has."""
         self.wait_for_primary(seconds=seconds)
         until(self._in_step, f"the members of the set {self.name} to be in step", seconds)
@@ -167,7 +181,7 @@ class MongoReplicaSet:
             self._running.enter_context(proxy)
         members = [{"_id": number, "host": self.address_of(member)} for number, member in enumerate(self.members)]
         self.members[0].command("replSetInitiate", {"_id": self.name, "members": members, "settings": SETTINGS})
-        self.wait_in_step(60)
+        self.wait_in_step()
         return self
 
     def _primary(self) -> MongoServer | None:

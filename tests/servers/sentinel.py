@@ -80,7 +80,7 @@ class RedisSentinel:
         """
         self.master.freeze() if freeze else self.master.kill()
         self.master, self.replica = self.replica, self.master
-        until(self._promoted, "the sentinels to promote the replica", 30)
+        until(self._promoted, "the sentinels to promote the replica")
         return self.master
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class RedisSentinel:
         for _ in range(SENTINELS):
             self.sentinels.append(Sentinel(self.kind, self.master))
             self.sentinels[-1].start()
-        until(lambda: all(each.knows() for each in self.sentinels), "the sentinels to know each other", 30)
+        until(lambda: all(each.knows() for each in self.sentinels), "the sentinels to know each other")
         return self
 
     def _promoted(self) -> bool:

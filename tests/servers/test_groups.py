@@ -92,7 +92,7 @@ def test_a_frozen_master_comes_back_as_a_replica(kind: str) -> None:
     with RedisSentinel.started(kind) as group:
         group.fail_over(freeze=True)
         group.replica.thaw()
-        until(lambda: _role(group.replica) == "slave", "the sentinels to tell it", 30)
+        until(lambda: _role(group.replica) == "slave", "the sentinels to tell it")
 
 
 def _in_step(master: RedisServer) -> bool:

@@ -71,7 +71,7 @@ def test_another_takes_over_with_what_the_majority_has(group: MongoReplicaSet, l
 def test_without_a_majority_nobody_is_primary(group: MongoReplicaSet) -> None:
     for member in group.secondaries():
         member.kill()
-    until(lambda: not any(member.is_primary() for member in group.living), "the primary to give up", 30)
+    until(lambda: not any(member.is_primary() for member in group.living), "the primary to give up")
     with pytest.raises(AssertionError, match="no member is primary"):
         group.primary()
     for member in group.members:

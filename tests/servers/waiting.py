@@ -12,7 +12,12 @@ T = TypeVar("T")
 _NEVER = threading.Event()
 
 
-def until(answer: Callable[[], T], what: str, seconds: float = 15, every: float = 0.01) -> T:
+PATIENCE = 120.0
+"""Seconds after which a test gives up on what it waits for. They measure nothing: a machine may stand still for longer
+than anybody thinks, and who does not wait in vain loses nothing by waiting long."""
+
+
+def until(answer: Callable[[], T], what: str, seconds: float = PATIENCE, every: float = 0.01) -> T:
     """Call `answer` until it is true, and answer that. Raises `AssertionError` after `seconds`."""
     end = monotonic() + seconds
     while not (found := answer()):

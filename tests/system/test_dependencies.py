@@ -22,7 +22,7 @@ from mainspring import (
 )
 from mainspring.worker.middleware import CallNext
 
-WAIT = 10
+WAIT = 60
 
 
 class Session:

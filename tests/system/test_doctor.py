@@ -387,4 +387,4 @@ def test_members_that_are_away_are_a_warning(shop: Shop, kind: str) -> None:
     with MongoReplicaSet.started(kind=kind) as group:
         assert levels(examine(shop, group.url_of("shop")))["members"] == "ok"
         group.secondaries()[0].kill()
-        until(lambda: levels(examine(shop, group.url_of("shop")))["members"] == "warning", "a member to be missed", 30)
+        until(lambda: levels(examine(shop, group.url_of("shop")))["members"] == "warning", "a member to be missed")

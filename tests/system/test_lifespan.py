@@ -12,7 +12,7 @@ import pytest
 
 from mainspring import Context, DefinitionError, Mainspring
 
-WAIT = 10
+WAIT = 60
 URL = "sqlite://:memory:"
 
 

@@ -18,7 +18,7 @@ from mainspring.worker import listeners
 from mainspring.worker.listeners import Listeners
 from tests.system.conftest import claim
 
-WAIT = 10
+WAIT = 60
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from mainspring import Context, DefinitionError, Depends, Injected, Mainspring
 from mainspring.logs import JobFilter, JsonFormatter, TextFormatter, configure_logging
 from mainspring.worker.middleware import CallNext
 
-WAIT = 10
+WAIT = 60
 library = logging.getLogger("some.library")
 
 

@@ -13,7 +13,7 @@ import pytest
 from mainspring import Context, DefinitionError, Depends, JobCancelled, JobFailed, Mainspring, Retry, Snooze
 from mainspring.worker.middleware import CallNext
 
-WAIT = 10
+WAIT = 60
 correlation: ContextVar[str] = ContextVar("correlation", default="none")
 
 

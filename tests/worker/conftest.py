@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mainspring import Mainspring
+from tests.servers.waiting import PATIENCE
 from tests.stores_for_apps import SLOW_STORES, store_url
 
 
@@ -20,7 +21,7 @@ async def app(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[M
         await app.close()
 
 
-async def wait_until(true: Callable[[], object], what: str, seconds: float = 10) -> None:
+async def wait_until(true: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     """Wait until `true()` holds, looking at every turn of the loop."""
     try:
         async with asyncio.timeout(seconds):

@@ -242,7 +242,7 @@ async def test_no_more_run_at_once_than_there_are_processes_for(worker: Worker, 
         most = max(most, worker.desk.running)
         return ending.done()
 
-    await wait_until(look, "all to end", 20)
+    await wait_until(look, "all to end")
     assert most == 2
     assert len(begun(tmp_path)) == 2  # and they were kept
 

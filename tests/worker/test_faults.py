@@ -171,7 +171,7 @@ async def test_a_thousand_jobs_through_a_store_that_fails_all_the_time(rig: Rig,
             done = worker.processed
             await wait_until(partial(_has_done, worker, min(done + 20, 1_000)), "progress")
         rig.outages.up()
-        await wait_until(lambda: worker.desk.running == 0 and worker.processed >= 1_000, "all to run", 30)
+        await wait_until(lambda: worker.desk.running == 0 and worker.processed >= 1_000, "all to run")
         counts = await worker.store.count(Query())
     assert {row.state: row.jobs for row in counts if row.jobs} == {State.COMPLETED: 1_000}
     assert set(ran) == set(range(1_000))

@@ -20,6 +20,7 @@ from mainspring.stores.mongo import MongoStore
 from tests.factory import LEASE, NOW, FakeClock
 from tests.servers.mongo import Client, MongoServer, client
 from tests.servers.proxy import Proxy
+from tests.servers.waiting import PATIENCE
 from tests.stores.redis.rig import turn, until
 
 __all__ = ["CALL", "Rig", "behind_proxy", "claim", "settled", "store_at", "turn", "until", "with_options"]
@@ -132,7 +133,7 @@ class Rig:
         await until(put, "an enqueue to succeed", within)
         return numbers
 
-    async def done(self, numbers: list[int], within: float = 30) -> None:
+    async def done(self, numbers: list[int], within: float = PATIENCE) -> None:
         """Wait until these have run, and all are stored as completed."""
         await until(lambda: all(self.ran[n] for n in numbers), f"{len(numbers)} jobs to run", within)
 

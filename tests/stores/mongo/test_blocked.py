@@ -59,7 +59,7 @@ async def test_claims_take_the_others_and_are_not_slowed_each_time(hurt_url: str
         async def goes_on() -> bool:
             return [job.id for job in await claim(store, tasks)] == [BLOCKED]
 
-        await until(goes_on, "the row to be claimed after the commit", 10)
+        await until(goes_on, "the row to be claimed after the commit")
 
 
 @pytest.mark.parametrize("cap", [None, 20])
@@ -129,12 +129,12 @@ async def test_a_worker_whose_running_job_is_asked_for_again_in_a_long_transacti
                 session.start_transaction()
                 await index.options(session=session).enqueue(2)
                 await app.enqueue_many([other.job(n) for n in range(20)])
-                await until(lambda: len(ran) == 20, "the others to run", 10)
+                await until(lambda: len(ran) == 20, "the others to run")
                 await turn(4)  # several beats
                 assert [hold.stop for hold in worker.desk.holds] == [None], "its lease lives, and it is not told lost"
                 session.commit_transaction()
             go_on.set()
-            await until(lambda: len(ran) == 22, "the ask to run", 10)
+            await until(lambda: len(ran) == 22, "the ask to run")
             await job.result(timeout=10)
         assert [each for each in ran if each[0] == "index"] == [("index", 1), ("index", 2)]
         row = await job.get()

@@ -268,4 +268,4 @@ async def test_calls_on_a_frozen_server_end_in_time() -> None:
             async def answered() -> bool:
                 return await attempt(store.get(["a"])) is not None
 
-            await until(answered, "the store to answer again", 10)
+            await until(answered, "the store to answer again")

@@ -55,7 +55,7 @@ async def beats(shop: Shop, job: Job, many: int = BEATS) -> None:
         row = await jobs.find_one({"_id": job.id}, {"version": 1})
         return row is not None and row["version"] >= job.version + many
 
-    await until(beaten, f"{many} beats", 20)
+    await until(beaten, f"{many} beats")
 
 
 @pytest.mark.parametrize("own", ["the app's", "their own"])

@@ -154,7 +154,7 @@ async def test_a_transaction_that_the_server_has_ended() -> None:
                 tries += 1
                 await order(session, tries)
                 if tries == 1:
-                    await until(lambda: not alive(server), "the server to end it", 20)
+                    await until(lambda: not alive(server), "the server to end it")
                 await ship.options(session=session).enqueue(tries)
 
             async with theirs.start_session() as session:
@@ -244,15 +244,15 @@ async def test_it_is_picked_up_soon_after_the_commit_and_never_before(
 
     async with app.worker(queues=["own"], poll=30):
         await notes.enqueue()
-        await until(lambda: ran, "the worker to work", 10)
+        await until(lambda: ran, "the worker to work")
         async with theirs.start_session() as session:
             await session.start_transaction()
             await notes.options(session=session).enqueue()
             await notes.enqueue()  # its hint has the worker look
-            await until(lambda: len(ran) == 2, "the other to run", 10)
+            await until(lambda: len(ran) == 2, "the other to run")
             committed = loop.time()
             await session.commit_transaction()
-        await until(lambda: len(ran) == 3, "it to run", 10)
+        await until(lambda: len(ran) == 3, "it to run")
         print(f"picked up {(ran[2] - committed) * 1_000:.0f} ms after the commit was sent")
         assert committed < ran[2] < committed + 2, "long before the poll"
 

@@ -25,7 +25,7 @@ from tests.servers.redis import RedisServer
 from tests.stores.redis.rig import ONE, server_of, turn
 
 LONG = 60.0
-PROMPT = 10_000
+PROMPT = 40_000
 """ms within which a job must have begun that somebody could run."""
 CAPS: dict[str, int | None] = {"t": None, "u": None, "c": 1, "d": 2}
 KINDS: list[tuple[Sequence[str], Sequence[str], int]] = [

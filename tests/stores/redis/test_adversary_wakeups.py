@@ -20,7 +20,7 @@ from tests.stores.redis.audit import audit
 from tests.stores.redis.rig import ONE, server_of, turn, until
 
 LONG = 60.0
-PROMPT = 10.0
+PROMPT = 40.0
 NAMESPACE = "wakeups"
 
 

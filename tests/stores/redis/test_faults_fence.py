@@ -79,7 +79,7 @@ async def test_an_old_claim_that_was_lost_writes_nothing(kind: str, way: Any) ->
         server.keep()
         old = await claim(store, "w:old")
         server.lose()
-        await until(lambda: waiting(store), "the store to be there again", 15)
+        await until(lambda: waiting(store), "the store to be there again")
         new = await claim(store, "w:new")
         assert {job.id for job in new} == {job.id for job in old} == {"a", "b"}
         await nothing_is_changed_by(store, old)
@@ -144,9 +144,9 @@ async def test_workers_run_a_job_again_whose_claim_was_lost(kind: str, way: Any)
             server.keep()
             for worker in (one, other):
                 worker.resume()
-            await until(lambda: began, "it to begin", 10)
+            await until(lambda: began, "it to begin")
             server.lose()
-            await until(lambda: len(began) == 2, "it to begin again", 15)
+            await until(lambda: len(began) == 2, "it to begin again")
             await until(lost.is_set, "the first run to be told")
             began[1].set()
             assert await handle.result(timeout=10) == 1
@@ -171,7 +171,7 @@ async def test_workers_follow_the_master_of_their_sentinels(kind: str, freeze: b
             replicate(group.master)
             old = group.master
             await asyncio.to_thread(group.fail_over, freeze)
-            await rig.done(asked, within=15)
+            await rig.done(asked)
             await rig.goes_on()
             if freeze:
                 old.thaw()
@@ -188,7 +188,7 @@ async def test_workers_follow_the_slot_of_their_namespace(kind: str) -> None:
             asked = await rig.ask(100)
             replicate(cluster.owner("{mainspring}"))
             await asyncio.to_thread(cluster.fail_over, "{mainspring}")
-            await rig.done(asked, within=15)
+            await rig.done(asked)
             await rig.goes_on()
             await runs_add_up(rig)
         audit(cluster.owner("{mainspring}").url)

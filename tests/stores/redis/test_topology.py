@@ -23,7 +23,7 @@ from tests.stores.redis.wire import PROMPT, SHORT, link_to, refused
 
 KEY = "{mainspring}"
 COUNT = Script("count", "return redis.call('INCR', KEYS[1] .. ':count')")
-LONG = 30.0
+LONG = 120.0
 """Seconds within which a failover must be over."""
 
 

@@ -17,7 +17,7 @@ from mainspring.stores.redis.settings import parse
 from tests.servers.shared import Shared
 
 SHORT = "?timeout=300ms"
-PROMPT = 10.0
+PROMPT = 60.0
 """Seconds within which what is waited for must have come."""
 
 

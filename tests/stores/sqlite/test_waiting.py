@@ -17,7 +17,7 @@ from tests.conformance.bench import Bench
 from tests.factory import NOW, make_job
 from tests.stores.sqlite.processes import Child
 
-PROMPT = 10.0
+PROMPT = 40.0
 LONG = 60.0
 
 
