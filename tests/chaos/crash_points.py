@@ -135,7 +135,7 @@ def recover(folder: Path) -> None:
         app = make_app(folder)
         client = await app.connect()
         await lapse_leases(client.store, WORKER, client.clock.now())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await scenario(app)
         await check(folder)
 

@@ -128,7 +128,7 @@ async def test_a_rolling_deploy_under_load(chaos: Fleet, place: Place) -> None:
         await callers.stop()
         again = await stack.enter_async_context(Version(chaos, "deploy_old", WORKERS))
         await again.works()
-        assert await late.result(timeout=30) == "old"
+        assert await late.result(timeout=60) == "old"
         assert await again.end() == 0
 
         await first.until(lambda: pulses_each(apps[2], 2), "the schedule of the new code")

@@ -12,7 +12,7 @@ from tests.factory import NOW, make_job
 
 PROMPT = 40.0
 """Seconds within which a hint must have come; a wait that sleeps on is ended by the far longer timeout it asked for."""
-LONG = 60.0
+LONG = 200.0
 
 
 async def woken(store: Store, *names: str) -> bool:

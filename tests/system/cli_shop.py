@@ -159,4 +159,4 @@ def on_terminal(shop: Shop, *args: str, typed: str = "", columns: int = 160) -> 
         pass  # the terminal is closed: the command has ended
     finally:
         os.close(ours)
-    return command.wait(timeout=30), seen.decode()
+    return command.wait(timeout=60), seen.decode()

@@ -174,9 +174,9 @@ async def test_resume_with_ten_thousand_waiting_fills_all_workers(url: str) -> N
     await app.enqueue_many(hold.job() for _ in range(10_000))
     async with AsyncExitStack() as workers:
         for _ in range(4):
-            await workers.enter_async_context(app.worker(concurrency=20, grace=0.1))
+            await workers.enter_async_context(app.worker(concurrency=20, grace=0.1, poll=600))
         await app.queues.resume("default")
-        await asyncio.wait_for(full.wait(), 1)
+        await asyncio.wait_for(full.wait(), 60)
     await app.close()
 
 

@@ -29,7 +29,7 @@ async def test_cancel_reaches_a_running_handler(app: Mainspring) -> None:
         finally:
             ended.set()
 
-    async with app.worker(), asyncio.timeout(10):
+    async with app.worker(), asyncio.timeout(60):
         job = await endless.enqueue()
         await begun.wait()
         assert await app.jobs.cancel(job.id, "changed my mind")
@@ -50,7 +50,7 @@ async def test_a_running_job_that_is_retried_runs_once_more(app: Mainspring) -> 
         await go_on.wait()
         runs.append(name)
 
-    async with app.worker(), asyncio.timeout(10):
+    async with app.worker(), asyncio.timeout(60):
         job = await greet.enqueue("Ada")
         await begun.wait()
         await app.jobs.retry(job.id)
@@ -71,7 +71,7 @@ async def test_a_running_job_that_is_deleted_is_gone_when_it_ends(app: Mainsprin
         finally:
             ended.set()
 
-    async with app.worker(), asyncio.timeout(10):
+    async with app.worker(), asyncio.timeout(60):
         job = await endless.enqueue()
         await begun.wait()
         assert await app.jobs.delete(job.id)
@@ -89,7 +89,7 @@ async def test_a_paused_queue_stands_still_and_goes_on(app: Mainspring) -> None:
     @app.task(queue="others")
     async def other() -> None: ...
 
-    async with app.worker(), asyncio.timeout(10):
+    async with app.worker(), asyncio.timeout(60):
         await app.queues.pause("default")
         jobs = await app.enqueue_many([work.job(n) for n in range(50)])
         await (await other.enqueue()).result()
@@ -113,7 +113,7 @@ async def test_a_storm_of_operators_loses_nothing(app: Mainspring) -> None:
             raise ValueError("the first time")
 
     jobs = await app.enqueue_many([work.job(n) for n in range(400)])
-    async with app.worker(concurrency=10), app.worker(concurrency=10), asyncio.timeout(30):
+    async with app.worker(concurrency=10), app.worker(concurrency=10), asyncio.timeout(60):
         for _ in range(5):
             await app.jobs.retry(task="work", status=["running", "completed", "dead"])
             await app.jobs.pause(task="work")
@@ -147,7 +147,7 @@ async def test_cancel_of_everything_while_it_runs_ends_everything(app: Mainsprin
         await asyncio.Event().wait()
 
     await app.enqueue_many([wait.job() for _ in range(200)])
-    async with app.worker(concurrency=20), asyncio.timeout(20):
+    async with app.worker(concurrency=20), asyncio.timeout(60):
         for _ in range(20):
             await begun.acquire()
         assert await app.jobs.cancel(task="wait") >= 200

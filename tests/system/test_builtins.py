@@ -92,7 +92,7 @@ async def run(app: Mainspring, name: str, **input: Any) -> dict[str, Any]:
     """The result of a built-in task, run by a worker."""
     job = await app.enqueue(name, input)
     async with app.worker(tasks=[name]):
-        result: dict[str, Any] = await job.result(timeout=10)
+        result: dict[str, Any] = await job.result(timeout=60)
         return result
 
 
@@ -247,7 +247,7 @@ async def test_more_than_a_batch(app: Mainspring, clock: FakeClock) -> None:
     await clock.advance("31d")
     job = await app.enqueue("cleanup-logs", {})
     async with app.worker(tasks=["cleanup-logs"]):
-        result = await job.result(timeout=10)
+        result = await job.result(timeout=60)
     assert result["removed"]["cancelled"] == 250
     assert await app.jobs.count(task="work") == 0
     progress = (await job.get()).progress or ""
@@ -280,7 +280,7 @@ async def test_it_reads_no_further_than_it_must(
 async def test_its_own_job_stays(app: Mainspring, clock: FakeClock) -> None:
     first = await app.enqueue("cleanup-logs", {"older_than": 0})
     async with app.worker(tasks=["cleanup-logs"]):
-        assert (await first.result(timeout=10))["total_removed"] == 0
+        assert (await first.result(timeout=60))["total_removed"] == 0
     assert await first.status() == "completed"
     await clock.advance("1s")
     assert (await run(app, "cleanup-logs", older_than=0))["total_removed"] == 1  # the first, and not itself
@@ -292,7 +292,7 @@ async def test_two_at_once_count_each_job_once(app: Mainspring, clock: FakeClock
     await clock.advance("31d")
     jobs = [await app.enqueue("cleanup-logs", {}) for _ in range(2)]
     async with app.worker(tasks=["cleanup-logs"]):
-        results = [await job.result(timeout=10) for job in jobs]
+        results = [await job.result(timeout=60) for job in jobs]
     assert sum(result["total_removed"] for result in results) == 150
 
 

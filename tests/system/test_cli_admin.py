@@ -152,7 +152,7 @@ def test_ctrl_c_says_how_many_were_done_and_the_same_command_goes_on(shop: Shop)
     while shop.call(dead) == total:
         assert command.poll() is None
     command.send_signal(signal.SIGINT)
-    out, err = command.communicate(timeout=30)
+    out, err = command.communicate(timeout=60)
     left = shop.call(dead)
     assert command.returncode == 130, err
     assert out == ""

@@ -49,7 +49,7 @@ class Dev:
         self.process.send_signal(number)
         assert self.process.stderr is not None
         self.said += self.process.stderr.read()
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def save(shop: Shop, text: str) -> None:
 
 def result(shop: Shop, task: str, input: dict[str, str] | None = None) -> object:
     async def ask(app: Mainspring) -> object:
-        return await (await app.enqueue(task, input or {})).result(timeout=20)
+        return await (await app.enqueue(task, input or {})).result(timeout=60)
 
     return shop.call(ask)
 
@@ -145,7 +145,7 @@ def test_a_handler_that_is_interrupted_by_a_save_runs_again(shop: Shop) -> None:
         save(shop, SOURCE.replace("await asyncio.Event().wait()", "return None"))
 
         async def end(app: Mainspring) -> list[str]:
-            job = await app.ended(id, timeout=20)
+            job = await app.ended(id, timeout=60)
             return [run.outcome for run in job.runs]
 
         assert shop.call(end) == ["released", "succeeded"]
@@ -217,7 +217,7 @@ def test_one_ctrl_c_on_a_terminal_ends_it(shop: Shop) -> None:
             seen += os.read(ours, 4096)
         [child] = children_of(dev.pid)
         os.write(ours, b"\x03")
-        assert dev.wait(timeout=20) == 0
+        assert dev.wait(timeout=60) == 0
         assert not lives(child)
         assert b"\x1b[32mINFO" in seen, "in colours"
     finally:
@@ -236,7 +236,7 @@ def _own_terminal() -> None:
 def test_without_watchfiles_it_says_what_to_install(shop: Shop) -> None:
     (shop.folder / "watchfiles.py").write_text("raise ModuleNotFoundError('no', name='watchfiles')\n")
     dev = shop.start("dev")
-    _, told = dev.communicate(timeout=20)
+    _, told = dev.communicate(timeout=60)
     assert dev.returncode == 2
     assert "pip install 'mainspring[dev]'" in told
     assert "Traceback" not in told
@@ -245,7 +245,7 @@ def test_without_watchfiles_it_says_what_to_install(shop: Shop) -> None:
 @pytest.mark.parametrize("args", [["sqlite:///shop.db"], ["--concurrency", "0"], ["--reload-dir", "nowhere"]])
 def test_wrong_use_is_2(shop: Shop, args: list[str]) -> None:
     dev = shop.start("dev", *args)
-    _, told = dev.communicate(timeout=20)
+    _, told = dev.communicate(timeout=60)
     assert dev.returncode == 2
     assert told
 

@@ -87,6 +87,6 @@ def test_a_reader_that_is_gone_is_no_error(shop: Shop, args: list[str]) -> None:
     os.close(ours)
     command = shop.start(*args, stdout=theirs, stderr=subprocess.PIPE)
     os.close(theirs)
-    _, told = command.communicate(timeout=30)
+    _, told = command.communicate(timeout=60)
     assert told == ""
     assert command.returncode in (0, 1)

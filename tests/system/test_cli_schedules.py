@@ -65,7 +65,7 @@ def work(shop: Shop, *names: str) -> None:
             for name in names:
                 job = await app.schedules.run(name)
                 try:
-                    await job.result(timeout=10)
+                    await job.result(timeout=60)
                 except JobFailed:
                     assert name == "bad"
 

@@ -58,7 +58,7 @@ def run_to_its_end(shop: Shop, task: str) -> str:
         from shop import app  # type: ignore[import-not-found]
 
         async with app, app.worker():
-            await app.ended(id, timeout=20)
+            await app.ended(id, timeout=60)
 
     asyncio.run(work())
     return id
@@ -140,7 +140,7 @@ def worker(shop: Shop) -> Iterator[subprocess.Popen[str]]:
         pass
     yield running
     running.terminate()
-    running.communicate(timeout=20)
+    running.communicate(timeout=60)
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_a_terminal_is_told_that_nobody_runs_the_job_and_ctrl_c_ends_only_the_wa
                 seen += os.read(ours, 4096)
             except OSError:
                 break
-        assert watching.wait(timeout=20) == 130
+        assert watching.wait(timeout=60) == 130
     finally:
         watching.kill()
         watching.wait()

@@ -46,7 +46,7 @@ async def test_the_result_arrives_while_it_is_waited_for(app: Mainspring) -> Non
         return "done"
 
     handle = await work.enqueue()
-    waiting = asyncio.ensure_future(handle.result(timeout=10))
+    waiting = asyncio.ensure_future(handle.result(timeout=60))
     await run_one(app)
     assert await waiting == "done"
     assert await handle.result() == "done", "and again"
@@ -59,7 +59,7 @@ async def test_a_failure_tells_type_message_and_traceback(app: Mainspring) -> No
     handle = await work.enqueue()
     await run_one(app, Failure(error=BOOM, retryable=False))
     with pytest.raises(JobFailed, match="is dead: ValueError: boom") as caught:
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     error = caught.value
     assert (error.id, error.state, error.type, error.message) == (handle.id, "dead", "ValueError", "boom")
     assert error.traceback.endswith("ValueError: boom\n")
@@ -72,7 +72,7 @@ async def test_a_failed_job_is_a_failure_too(app: Mainspring) -> None:
     handle = await work.enqueue()
     await run_one(app, Failure(error=BOOM, retryable=False, dead_letter=False))
     with pytest.raises(JobFailed, match="is failed"):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
 
 
 async def test_a_cancelled_an_unknown_and_a_slow_job_have_no_result(app: Mainspring) -> None:
@@ -84,9 +84,9 @@ async def test_a_cancelled_an_unknown_and_a_slow_job_have_no_result(app: Mainspr
         await handle.result(timeout="30ms")
     await handle.cancel("no need")
     with pytest.raises(JobCancelled, match="is cancelled: no need"):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     with pytest.raises(JobNotFound, match="no job has the id 'nobody'"):
-        await app.job("nobody").result(timeout=10)
+        await app.job("nobody").result(timeout=60)
     with pytest.raises(DefinitionError, match="bad timeout"):
         await handle.result(timeout=-1)
 
@@ -97,7 +97,7 @@ async def test_a_skipped_job_has_no_result_and_no_error(app: Mainspring) -> None
 
     handle = await work.enqueue()
     await run_one(app, Skipped(note="gone"))
-    assert await handle.result(timeout=10) is None
+    assert await handle.result(timeout=60) is None
 
 
 async def test_the_result_is_that_of_the_newest_ask(app: Mainspring, clock: FakeClock) -> None:
@@ -109,7 +109,7 @@ async def test_the_result_is_that_of_the_newest_ask(app: Mainspring, clock: Fake
     await clock.advance("1s")
     [job] = await claim(app)
     handle = await index.enqueue(1)
-    waiting = asyncio.ensure_future(handle.result(timeout=10))
+    waiting = asyncio.ensure_future(handle.result(timeout=60))
     await settle(app, job, Success(result='"of 0"'))
     await clock.advance("1s")
     await run_one(app, Success(result='"of 1"'))
@@ -125,7 +125,7 @@ async def test_a_thousand_waiters_share_one_subscription_and_few_reads(clock: Fa
         return ""
 
     handles = await app.enqueue_many([work.job(n) for n in range(1_000)])
-    waiting = [asyncio.ensure_future(handle.result(timeout=30)) for handle in handles]
+    waiting = [asyncio.ensure_future(handle.result(timeout=60)) for handle in handles]
     await asyncio.sleep(0)
     jobs = await claim(app, limit=1_000)
     client = await app.connect()
@@ -151,7 +151,7 @@ async def test_a_store_that_is_away_for_a_while_does_not_end_the_wait(clock: Fak
     handle = await work.enqueue()
     await run_one(app)
     watch.down["get"] = 3
-    assert await handle.result(timeout=10) == "done"
+    assert await handle.result(timeout=60) == "done"
     await app.close()
 
 
@@ -217,7 +217,7 @@ async def test_retrying_runs_again_with_new_attempts(app: Mainspring, clock: Fak
     job = await handle.get()
     assert (job.attempts, job.input, len(job.runs)) == (0, '{"n":1}', 1)
     await run_one(app)
-    assert await again.result(timeout=10) == "done"
+    assert await again.result(timeout=60) == "done"
 
 
 async def test_retrying_what_is_paused_or_gone(app: Mainspring) -> None:
@@ -282,7 +282,7 @@ async def test_events_tell_states_progress_and_log_lines(app: Mainspring, clock:
     await client.store.publish(
         [Event(job_id=job.id, task=job.task, queue=job.queue, kind="state", status="completed", at=clock.now())]
     )
-    await asyncio.wait_for(following, 10)
+    await asyncio.wait_for(following, 60)
 
     kinds = [(event.kind, event.status) for event in events]
     assert kinds[0] == ("state", "pending")
@@ -361,7 +361,7 @@ async def test_a_worker_follows_the_clock(app: Mainspring, clock: FakeClock) -> 
     async with app.worker():
         assert await handle.status() == "scheduled"
         await clock.advance("3h")
-        assert await handle.result(timeout=10) == 42
+        assert await handle.result(timeout=60) == 42
 
 
 async def test_events_hold_every_log_line(app: Mainspring) -> None:

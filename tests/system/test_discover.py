@@ -51,7 +51,7 @@ app = Mainspring("sqlite://:memory:")
 async def results(app: Mainspring, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
     async with app, app.worker():
         jobs = [await app.enqueue(name, input) for name, input in calls]
-        return [await job.result(timeout=10) for job in jobs]
+        return [await job.result(timeout=60) for job in jobs]
 
 
 # -- what is a handler ------------------------------------------------------------------------------------------------

@@ -230,9 +230,9 @@ async def test_the_result_is_what_the_annotation_promises(app: Mainspring) -> No
     moment = datetime(2030, 1, 1, tzinfo=UTC)
     handle = await when.enqueue()
     await run_one(app, Success(result=when.encode_result(moment)))
-    assert await handle.result(timeout=5) == moment
-    assert await app.job(handle.id, when).result(timeout=5) == moment
-    assert await app.job(handle.id).result(timeout=5) == "2030-01-01T00:00:00Z"
+    assert await handle.result(timeout=60) == moment
+    assert await app.job(handle.id, when).result(timeout=60) == moment
+    assert await app.job(handle.id).result(timeout=60) == "2030-01-01T00:00:00Z"
 
 
 async def test_positional_only_keyword_only_and_open_parameters(app: Mainspring) -> None:

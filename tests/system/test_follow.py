@@ -43,11 +43,11 @@ async def test_who_joins_while_the_last_one_leaves_is_not_forgotten() -> None:
         client = await app.connect()
         row = await client.get(handle.id)
         await _complete(client.store, row.id)
-        await handle.result(timeout=5)
+        await handle.result(timeout=60)
         return handle.id
 
     first = await ended()
-    await asyncio.wait_for(goodbye.leaving.wait(), 5)
+    await asyncio.wait_for(goodbye.leaving.wait(), 60)
     assert await ended() != first
     goodbye.left.set()
     await app.close()

@@ -23,7 +23,7 @@ async def test_a_job_tells_its_life() -> None:
     async with app.worker() as worker:
         job = await work.enqueue()
         assert (await app.jobs.history(job.id))[0].text == "Added to the queue"
-        await job.result(timeout=10)
+        await job.result(timeout=60)
         told = [line.text for line in await app.jobs.history(job.id)]
         begun = f"Job execution started on {worker.id}"
     own = [text for text in told if text.startswith("attempt")]

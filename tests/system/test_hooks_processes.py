@@ -53,7 +53,7 @@ def child(folder: Path, start: str = "pass", end: str = "pass", **settings: obje
 def ended(worker: subprocess.Popen[str]) -> str:
     """What it has said, when it has ended. Its input stays open until then, or it would think that we were gone."""
     try:
-        worker.wait(timeout=30)
+        worker.wait(timeout=60)
     finally:
         worker.kill()
         _, told = worker.communicate()
@@ -68,7 +68,7 @@ async def enqueued(folder: Path) -> Any:
 
     async with app:
         job = await greet.enqueue()
-        return job.id, await job.result(timeout=30)
+        return job.id, await job.result(timeout=60)
 
 
 async def test_the_log_is_json_with_the_run_in_it_and_a_lifespan_that_hangs_does_not_hold_the_process(

@@ -161,7 +161,7 @@ def test_bad_ttl(ttl: float) -> None:
 async def _renewed(app: Mainspring, until: int):  # type: ignore[no-untyped-def]
     """The lease, once it lasts until then."""
     client = await app.connect()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             record = await client.store.read("lease", "report")
             if record is not None and record.due_at is not None and record.due_at >= until:

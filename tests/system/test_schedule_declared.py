@@ -335,7 +335,7 @@ async def test_a_worker_that_was_taken_for_dead_declares_it_again(deploy: Deploy
         reconciler = Reconciler(store, new.clock, new.declared)
         await reconciler.run()
         seen.append((await info(new)).status)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await info(new)).status != "active":
                 await clock.advance("1s")
     assert seen == ["retired"]

@@ -129,7 +129,7 @@ async def test_jitter_delays_the_run_and_not_its_time(app: Mainspring, clock: Fa
     async with app.worker():
         await clock.advance("10h")
         by_hand = await app.schedules.run("s")
-        assert await by_hand.result(timeout=5) == 0
+        assert await by_hand.result(timeout=60) == 0
     found = await app.schedules.executions("s")
     delays = {one.started_at - one.scheduled_at for one in found if one.started_at is not None and not one.manual}
     assert len(delays) > 5
@@ -144,7 +144,7 @@ async def test_run_by_hand(app: Mainspring, clock: FakeClock, shop: Shop) -> Non
     async with app.worker():
         job = await app.schedules.run("s")
         other = await app.schedules.run("s", {"n": 2})
-        assert (await job.result(timeout=5), await other.result(timeout=5)) == (1, 2)
+        assert (await job.result(timeout=60), await other.result(timeout=60)) == (1, 2)
         await clock.advance("3h")
     assert shop.inputs == [1, 2]
     found = await app.schedules.get("s")
@@ -169,7 +169,7 @@ async def test_a_run_by_hand_counts_for_overlap(
         await clock.advance("1h")
         assert shop.began == 1 + fired
         shop.free.set()
-        assert await by_hand.result(timeout=5) == "held"
+        assert await by_hand.result(timeout=60) == "held"
         await wait_until(lambda: worker.desk.running == 0, "the end")
         await clock.advance("1s")
         found = await app.schedules.get("s")

@@ -155,10 +155,10 @@ async def test_pause_run_and_reset(app: Mainspring, clock: FakeClock) -> None:
         job = await app.schedules.run("task-123")
         await clock.advance("30m")
         with pytest.raises(JobFailed):
-            await job.result(timeout=5)
+            await job.result(timeout=60)
         broken = False
         job = await app.schedules.run("task-123")
-        assert await job.result(timeout=5) == "synced"
+        assert await job.result(timeout=60) == "synced"
         assert (await info(app, "task-123")).status == "paused"
 
         found = await app.schedules.resume("task-123")

@@ -71,7 +71,7 @@ def test_a_handle_of_one_loop_works_in_another(app: Mainspring) -> None:
     async def elsewhere() -> tuple[str, JobHandle[str]]:
         status = await handle.status()
         await run_one(app)
-        assert await handle.result(timeout=10) == "done"
+        assert await handle.result(timeout=60) == "done"
         return status, await work.enqueue(n=2)
 
     status, other = asyncio.run(elsewhere())

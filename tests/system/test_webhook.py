@@ -46,7 +46,7 @@ async def strict() -> AsyncIterator[Mainspring]:
 async def call(app: Mainspring, url: str, **input: Any) -> Any:
     async with app.worker():
         job = await app.enqueue("webhook", {"url": url, **input})
-        return await job.result(timeout=10)
+        return await job.result(timeout=60)
 
 
 async def failed(app: Mainspring, url: str, **input: Any) -> Job:
@@ -54,7 +54,7 @@ async def failed(app: Mainspring, url: str, **input: Any) -> Job:
     async with app.worker():
         job = await app.enqueue("webhook", {"url": url, **input}, retries=0)
         with pytest.raises(JobFailed):
-            await job.result(timeout=10)
+            await job.result(timeout=60)
         return await job.get()
 
 
@@ -146,7 +146,7 @@ async def test_a_failure_is_tried_again(app: Mainspring, server: WebServer) -> N
 
     async with app.worker():
         job = await app.enqueue("webhook", {"url": server.url + "/"}, retry=Retry(**retry))  # type: ignore[arg-type]
-        assert (await job.result(timeout=10))["status"] == 204
+        assert (await job.result(timeout=60))["status"] == 204
     assert len(server.seen) == 3
 
 

@@ -86,7 +86,7 @@ async def test_a_worker_is_paused_and_resumed_from_outside(app: Mainspring, cloc
     async def work(n: int) -> None:
         ran.append(n)
 
-    async with app.worker() as worker, asyncio.timeout(30):
+    async with app.worker() as worker, asyncio.timeout(60):
         await work.enqueue(1)
         await beats(clock)
         assert ran == [1]

@@ -24,7 +24,7 @@ class Desk:
 
 
 async def turns(desk: Desk, batches: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(desk.sent) < batches:
             await asyncio.sleep(0)
 

@@ -34,7 +34,7 @@ async def test_the_next_claim_of_a_dead_worker_s_job_finds_it_completed(shop: Sh
     job = await sell.enqueue()
     await shop.die("sell")
     async with shop.app.worker() as worker:
-        assert await job.result(timeout=10) == "stale"
+        assert await job.result(timeout=60) == "stale"
         await wait_until(lambda: worker.processed == 1, "the settle to be known")
     row = await job.get()
     assert (ran, shop.orders) == (0, [100])
@@ -52,7 +52,7 @@ async def test_a_cancel_that_came_before_the_worker_died_does_not_undo_its_commi
     await shop.commit(stale)
     await shop.lapse()
     async with shop.app.worker():
-        assert await job.result(timeout=10) == "stale"
+        assert await job.result(timeout=60) == "stale"
 
 
 async def test_a_new_ask_that_came_before_the_worker_died_runs(shop: Shop) -> None:
@@ -72,7 +72,7 @@ async def test_a_new_ask_that_came_before_the_worker_died_runs(shop: Shop) -> No
     await shop.lapse()
     async with shop.app.worker():
         await wait_until(lambda: ran, "the new ask to run")
-        assert await job.result(timeout=10) == "ran 2"
+        assert await job.result(timeout=60) == "ran 2"
     assert ran == [2]
     assert [run.outcome for run in (await job.get()).runs] == ["succeeded", "succeeded"]
 
@@ -91,7 +91,7 @@ async def test_a_commit_of_a_stale_run_is_found_by_a_retry(shop: Shop) -> None:
     stale = await shop.claim("sell")
     await shop.lapse()
     async with shop.app.worker():
-        assert await job.result(timeout=10) == "stale"
+        assert await job.result(timeout=60) == "stale"
     assert (ran, shop.orders) == (1, [100])
 
 
@@ -114,7 +114,7 @@ async def test_a_second_transaction_for_the_same_work_is_rolled_back(
     stale = await shop.claim("sell")
     await shop.lapse()
     async with shop.app.worker():
-        assert await job.result(timeout=10) == "stale"
+        assert await job.result(timeout=60) == "stale"
     assert shop.orders == [100]
     assert [run.outcome for run in (await job.get()).runs] == ["interrupted", "succeeded"]
     assert ignored(caplog) == []
@@ -154,11 +154,11 @@ async def test_of_two_workers_one_transaction_commits(shop: Shop, monkeypatch: p
     other.task(sell)
     async with shop.app.worker() as stale:
         job = await shop.app.tasks["sell"].enqueue()
-        await asyncio.wait_for(entered.wait(), 10)
+        await asyncio.wait_for(entered.wait(), 60)
         stale.pause()
         await lapse_leases(stale.store, stale.id, shop.clock.now())
         async with other.worker():
-            assert await job.result(timeout=10) == "newer"
+            assert await job.result(timeout=60) == "newer"
             lapsed.set()
             await wait_until(lambda: not stale.desk.holds, "the stale run to end")
     await other.close()
@@ -203,10 +203,10 @@ async def test_a_rerun_by_hand_runs_even_in_the_same_millisecond(shop: Shop) -> 
 
     async with shop.app.worker():
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == 1
+        assert await job.result(timeout=60) == 1
         for fence in (2, 3):
             await shop.app.client.retry(job.id)
-            assert await job.result(timeout=10) == fence
+            assert await job.result(timeout=60) == fence
     assert shop.orders == [1, 2, 3]
 
 
@@ -225,10 +225,10 @@ async def test_a_snooze_is_the_same_work_and_a_new_ask_is_not(shop: Shop) -> Non
             raise Snooze(0)
 
     async with shop.app.worker():
-        await (await snoozes.enqueue()).result(timeout=10)
+        await (await snoozes.enqueue()).result(timeout=60)
         assert len(names) == 1
         for _ in range(2):
-            await (await sell.enqueue()).result(timeout=10)
+            await (await sell.enqueue()).result(timeout=60)
         assert len(names) == 3
 
 
@@ -253,9 +253,9 @@ async def test_only_a_job_that_was_claimed_before_costs_a_look(shop: Shop, monke
     async with shop.app.worker():
         jobs = await shop.app.enqueue_many([once.job() for _ in range(20)])
         for job in jobs:
-            await job.result(timeout=10)
+            await job.result(timeout=60)
         assert looks == []
-        await (await twice.enqueue()).result(timeout=10)
+        await (await twice.enqueue()).result(timeout=60)
     assert looks == ["twice"]
 
 
@@ -274,7 +274,7 @@ async def test_a_look_that_fails_is_repeated_before_the_handler_runs(
     await shop.die("sell")
     failing_looks(monkeypatch)(3)
     async with shop.app.worker():
-        assert await job.result(timeout=10) == "stale"
+        assert await job.result(timeout=60) == "stale"
     assert ran == 0
 
 
@@ -287,7 +287,7 @@ async def test_a_completion_is_kept_for_days(shop: Shop) -> None:
 
     async with shop.app.worker() as worker:
         job = await sell.enqueue()
-        await job.result(timeout=10)
+        await job.result(timeout=60)
         [record] = await worker.store.scan(COMPLETION)
         row = await job.get()
         assert record.name == completion_name(row.id, row.ask, row.scheduled_at)

@@ -57,7 +57,7 @@ def done(folder: Path) -> set[int]:
 
 async def test_a_handler_runs_in_another_process_and_its_result_is_typed(worker: Worker) -> None:
     first = await shop.add_up.enqueue([1, 2, 3])
-    sum = await first.result(timeout=20)
+    sum = await first.result(timeout=60)
     assert isinstance(sum, shop.Sum)
     assert (sum.total, sum.pid != os.getpid()) == (6, True)
     assert (await ended(await shop.nothing.enqueue())).has_result is False
@@ -65,19 +65,19 @@ async def test_a_handler_runs_in_another_process_and_its_result_is_typed(worker:
 
 @pytest.mark.parametrize("value", ["text", "\x00 ü \U0001f600", 2**62, 0.1, None, [], {"a": [None, {}]}, "x" * 200_000])
 async def test_what_it_is_given_and_returns_is_carried_over(worker: Worker, value: object) -> None:
-    assert await (await shop.echo.enqueue(value)).result(timeout=20) == value
+    assert await (await shop.echo.enqueue(value)).result(timeout=60) == value
 
 
 async def test_it_sees_its_context(worker: Worker) -> None:
     job = await shop.who.options(meta={"a": "b"}).enqueue()
-    seen = await job.result(timeout=20)
+    seen = await job.result(timeout=60)
     assert (seen["id"], seen["task"], seen["attempt"], seen["fence"]) == (job.id, "who", 1, 1)
     assert (seen["worker"], seen["cancelled"], seen["meta"]) == (worker.id, False, {"a": "b"})
 
 
 async def test_it_logs_and_reports_progress(worker: Worker) -> None:
     job = await shop.talkative.enqueue(300)
-    assert await job.result(timeout=20) == 300
+    assert await job.result(timeout=60) == 300
     lines = await shop.app.jobs.logs(job.id)
     assert [line.text for line in lines] == [*(f"line {n}" for n in range(300)), "careful"]
     assert lines[-1].level == "warning"
@@ -140,7 +140,7 @@ async def test_a_result_that_does_not_fit_is_not_tried_again(worker: Worker, tas
 async def test_dependencies_are_made_and_cleaned_up_in_its_process(worker: Worker, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     job = await shop.depends.options(meta={"trace": str(trace)}).enqueue("a")
-    word, _, of, pid = (await job.result(timeout=20)).split()
+    word, _, of, pid = (await job.result(timeout=60)).split()
     assert (word, of) == ("a", "of")
     pid = pid.removesuffix("!")
     assert pid != str(os.getpid())
@@ -148,7 +148,7 @@ async def test_dependencies_are_made_and_cleaned_up_in_its_process(worker: Worke
 
 
 async def test_it_may_have_processes_of_its_own(worker: Worker) -> None:
-    assert await (await shop.by_others.enqueue([-1, 2])).result(timeout=30) == [1, 2]
+    assert await (await shop.by_others.enqueue([-1, 2])).result(timeout=60) == [1, 2]
 
 
 async def test_a_transaction_of_another_process_is_refused(worker: Worker) -> None:
@@ -159,7 +159,7 @@ async def test_a_transaction_of_another_process_is_refused(worker: Worker) -> No
 
 async def test_a_store_in_memory_is_out_of_reach_for_it(worker: Worker) -> None:
     with pytest.raises(JobFailed, match="cannot reach the store of its worker"):
-        await (await shop.enqueues.options(retry=Retry(1)).enqueue(1)).result(timeout=20)
+        await (await shop.enqueues.options(retry=Retry(1)).enqueue(1)).result(timeout=60)
 
 
 # -- the end of a process ----------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ async def test_neighbours_are_unharmed_by_a_crash(worker: Worker, tmp_path: Path
     await wait_until(lambda: begun(tmp_path), "the neighbour to begin")
     deaths = [await shop.dies.enqueue("exit") for _ in range(3)]
     assert {(await ended(job)).state for job in deaths} == {State.DEAD}
-    assert await (await shop.waits.enqueue()).result(timeout=20) == "not blocked"
+    assert await (await shop.waits.enqueue()).result(timeout=60) == "not blocked"
     row = await ended(neighbour)
     assert (row.state, len(row.runs)) == (State.COMPLETED, 1)
 
@@ -220,7 +220,7 @@ async def test_a_cancelled_handler_is_killed(worker: Worker, tmp_path: Path) -> 
     assert await job.cancel()
     assert (await ended(job)).state is State.CANCELLED
     assert gone(pid)
-    assert (await (await shop.add_up.enqueue([1])).result(timeout=20)).total == 1
+    assert (await (await shop.add_up.enqueue([1])).result(timeout=60)).total == 1
 
 
 async def test_what_it_has_started_dies_with_it(worker: Worker, tmp_path: Path) -> None:
@@ -250,17 +250,17 @@ async def test_no_more_run_at_once_than_there_are_processes_for(worker: Worker, 
 async def test_the_others_do_not_wait_for_a_process(worker: Worker, tmp_path: Path) -> None:
     jobs = [await shop.loops.enqueue(str(tmp_path), seconds=30) for _ in range(3)]
     await wait_until(lambda: len(begun(tmp_path)) == 2, "both processes to be busy")
-    assert await (await shop.waits.enqueue()).result(timeout=10) == "not blocked"
+    assert await (await shop.waits.enqueue()).result(timeout=60) == "not blocked"
     for job in jobs:
         await job.cancel()
         await ended(job)
 
 
 async def test_a_process_that_dies_idle_is_replaced(worker: Worker) -> None:
-    first = (await (await shop.add_up.enqueue([1])).result(timeout=20)).pid
+    first = (await (await shop.add_up.enqueue([1])).result(timeout=60)).pid
     os.kill(first, signal.SIGKILL)
     await wait_until(lambda: gone(first), "it to be gone")
-    second = (await (await shop.add_up.enqueue([1])).result(timeout=20)).pid
+    second = (await (await shop.add_up.enqueue([1])).result(timeout=60)).pid
     assert second != first
 
 

@@ -54,7 +54,7 @@ async def kill(*pids: int) -> None:
 
 async def ids_of(worker: Worker) -> tuple[int, int]:
     """The ids of the child and of the nursery."""
-    child = (await (await shop.add_up.enqueue([1])).result(timeout=20)).pid
+    child = (await (await shop.add_up.enqueue([1])).result(timeout=60)).pid
     return child, parent_of(child)
 
 
@@ -63,9 +63,9 @@ async def ids_of(worker: Worker) -> tuple[int, int]:
 
 async def test_a_fork_of_a_handler_that_returns_answers_for_nobody(worker: Worker) -> None:
     job = await shop.forks.enqueue()
-    assert await job.result(timeout=20) == 1
+    assert await job.result(timeout=60) == 1
     assert await shop.app.jobs.logs(job.id) == []
-    assert [await (await shop.echo.enqueue(n)).result(timeout=20) for n in range(3)] == [0, 1, 2]
+    assert [await (await shop.echo.enqueue(n)).result(timeout=60) for n in range(3)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("how", "why"), [("surrogate", "no \\ud800"), ("long", "x" * 2_000), ("no text", "<object")])
@@ -91,7 +91,7 @@ async def test_a_subclass_steers_as_its_class(worker: Worker) -> None:
 
 
 async def test_the_environment_is_the_worker_s(worker: Worker) -> None:
-    assert await (await shop.pythonpath.enqueue()).result(timeout=20) == os.environ.get("PYTHONPATH")
+    assert await (await shop.pythonpath.enqueue()).result(timeout=60) == os.environ.get("PYTHONPATH")
 
 
 # -- no process --------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ async def test_no_time_of_a_job_runs_while_a_nursery_starts(worker: Worker, monk
     await cancelled.cancel()
     await asyncio.wait([asyncio.ensure_future(go_on.wait())], timeout=0.4)  # its timeout is over
     go_on.set()
-    assert await job.result(timeout=20) == 5
+    assert await job.result(timeout=60) == 5
 
 
 async def test_a_nursery_that_does_not_answer_is_replaced(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,5 +180,5 @@ async def test_a_nursery_that_does_not_answer_is_replaced(worker: Worker, monkey
     child, parent = await ids_of(worker)
     os.kill(parent, signal.SIGSTOP)
     os.kill(child, signal.SIGKILL)
-    assert await (await shop.echo.enqueue(5)).result(timeout=20) == 5
+    assert await (await shop.echo.enqueue(5)).result(timeout=60) == 5
     assert (await ids_of(worker))[1] != parent

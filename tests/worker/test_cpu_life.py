@@ -45,7 +45,7 @@ def test_an_event_loop_that_ends_without_a_stop_leaves_nobody_behind(tmp_path: P
 
 async def test_others_run_in_the_worker_s_own_process() -> None:
     async with kit(shop.app), shop.app.worker():
-        assert await (await shop.in_thread.enqueue()).result(timeout=20) == os.getpid()
+        assert await (await shop.in_thread.enqueue()).result(timeout=60) == os.getpid()
 
 
 # -- recycling ---------------------------------------------------------------------------------------------------------
@@ -53,13 +53,13 @@ async def test_others_run_in_the_worker_s_own_process() -> None:
 
 async def test_a_process_ends_after_so_many_jobs() -> None:
     async with kit(shop.app), shop.app.worker(cpu_processes=1, cpu_max_jobs=3):
-        pids = [(await (await shop.add_up.enqueue([n])).result(timeout=20)).pid for n in range(7)]
+        pids = [(await (await shop.add_up.enqueue([n])).result(timeout=60)).pid for n in range(7)]
     assert [pids.index(pid) for pid in pids] == [0, 0, 0, 3, 3, 3, 6]
 
 
 async def test_a_process_ends_above_so_much_memory() -> None:
     async with kit(shop.app), shop.app.worker(cpu_processes=1, cpu_max_memory="200MB"):
-        pids = [await (await shop.leaks.enqueue(20_000_000)).result(timeout=20) for _ in range(12)]
+        pids = [await (await shop.leaks.enqueue(20_000_000)).result(timeout=60) for _ in range(12)]
     assert 1 < len(set(pids)) < 7
 
 

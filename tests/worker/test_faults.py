@@ -53,7 +53,7 @@ async def test_a_settle_whose_answer_is_lost_is_no_lost_run(rig: Rig, when: When
 
     async with rig.app.worker() as worker:
         handle = await job.enqueue()
-        assert await handle.result(timeout=10) == 7
+        assert await handle.result(timeout=60) == 7
         await wait_until(lambda: worker.processed == 1, "the settle to be known")
     row = await handle.get()
     assert row is not None
@@ -69,7 +69,7 @@ async def test_a_claim_whose_answer_is_lost_is_given_back(rig: Rig, when: When) 
     handle = await job.enqueue()
     fail(rig.outages, "claim", when)
     async with rig.app.worker(lease="1h", beat="1m"):
-        assert await handle.result(timeout=10) == 7
+        assert await handle.result(timeout=60) == 7
     row = await handle.get()
     assert row is not None
     assert (row.claims, row.interruptions) == (1 if when == "before" else 2, 0)
@@ -90,15 +90,15 @@ async def test_a_store_that_is_down_for_a_while(rig: Rig) -> None:
 
     async with rig.app.worker(lease=10, beat=0.1, poll=0.1):
         first = await job.enqueue(1)
-        await asyncio.wait_for(entered.wait(), 10)
+        await asyncio.wait_for(entered.wait(), 60)
         rig.outages.down()
         renewals, before = rig.outages.calls["renew"], looks(rig.outages)
         go_on.set()
         await wait_until(lambda: looks(rig.outages) > before + 2, "looks for work to fail")
         assert looks(rig.outages) - before < 20  # it does not hammer
         rig.outages.up()
-        assert await first.result(timeout=10) == 1
-        assert await (await job.enqueue(2)).result(timeout=10) == 2
+        assert await first.result(timeout=60) == 1
+        assert await (await job.enqueue(2)).result(timeout=60) == 2
         assert rig.outages.calls["renew"] - renewals < 100
     assert ran == {1: 1, 2: 1}
 
@@ -124,13 +124,13 @@ async def test_handlers_are_told_before_a_lease_that_cannot_be_renewed_ends(rig:
 
     async with rig.app.worker(lease=6, beat=2, poll=0.1) as worker:
         handle = await job.enqueue()
-        await asyncio.wait_for(entered.wait(), 10)
+        await asyncio.wait_for(entered.wait(), 60)
         [hold] = worker.desk.holds
         rig.outages.down()
-        await asyncio.wait_for(told.wait(), 10)
+        await asyncio.wait_for(told.wait(), 60)
         assert worker.clock.now() <= hold.job.due_at
         rig.outages.up()
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     row = await handle.get()
     assert row is not None
     assert [run.outcome for run in row.runs] == ["interrupted", "succeeded"]
@@ -146,7 +146,7 @@ async def test_log_lines_and_hints_may_fail_and_the_run_does_not(rig: Rig) -> No
 
     async with rig.app.worker():
         handle = await job.enqueue()
-        assert await handle.result(timeout=10) == "done"
+        assert await handle.result(timeout=60) == "done"
 
 
 def _has_done(worker: Worker, jobs: int) -> bool:

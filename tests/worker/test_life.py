@@ -58,7 +58,7 @@ async def test_a_start_that_failed_may_be_tried_again(rig: Rig) -> None:
         await worker.start()
     rig.outages.up()
     async with worker:
-        assert await (await job.enqueue()).result(timeout=5) == 1
+        assert await (await job.enqueue()).result(timeout=60) == 1
 
 
 async def test_every_stop_waits_for_the_end(app: Mainspring, endless: Any) -> None:
@@ -102,7 +102,7 @@ async def test_a_service_that_swallows_a_cancellation_ends_all_the_same(
     monkeypatch.setattr("mainspring.worker.worker.AFTER_CANCEL", 10)
     worker = app.worker()
     monkeypatch.setattr(worker.ticker, "run", deaf)
-    async with asyncio.timeout(10), worker:
+    async with asyncio.timeout(60), worker:
         await asyncio.sleep(0)
     assert (swallowed, worker.stats().status) == (2, "stopped")
 
@@ -112,7 +112,7 @@ async def test_a_paused_worker_stops(app: Mainspring, endless: Any) -> None:
         worker.pause()
         assert worker.stats().status == "paused"
         await endless.enqueue()
-        await asyncio.wait_for(worker.stop(), 5)
+        await asyncio.wait_for(worker.stop(), 60)
         assert worker.stats().processed == 0
 
 
@@ -130,7 +130,7 @@ async def test_a_claim_under_way_at_a_stop_is_given_back(app: Mainspring, endles
 
     worker.store.claim = slow  # type: ignore[method-assign, assignment]
     job = await endless.enqueue()
-    await asyncio.wait_for(claimed.wait(), 10)
+    await asyncio.wait_for(claimed.wait(), 60)
     stopping = asyncio.create_task(worker.stop())
     asyncio.get_running_loop().call_later(0.05, go_on.set)
     await stopping
@@ -153,7 +153,7 @@ async def test_a_heartbeat_that_dies_ends_the_worker_and_gives_its_jobs_back(
         worker.heartbeat._renew = broken  # type: ignore[assignment, method-assign]
         if joined:
             with pytest.raises(RuntimeError, match="a fault of ours"):
-                await asyncio.wait_for(worker.join(), 10)
+                await asyncio.wait_for(worker.join(), 60)
         await wait_until(lambda: worker.stats().status == "stopped", "the worker to end by itself")
     row = await job.get()
     assert row is not None
@@ -169,7 +169,7 @@ async def test_a_pump_that_fails_ends_the_worker(app: Mainspring, endless: Any) 
         worker.store.claim = broken  # type: ignore[method-assign, assignment]
         await endless.enqueue()
         with pytest.raises(BaseExceptionGroup, match="unhandled errors"):
-            await asyncio.wait_for(worker.join(), 10)
+            await asyncio.wait_for(worker.join(), 60)
         assert worker.stats().status == "stopped"
 
 
@@ -182,7 +182,7 @@ async def test_a_heartbeat_whose_store_does_not_open_at_once_tries_again(rig: Ri
     rig.outages.fail_next(3, operation="open")
     async with rig.app.worker(beat=0.02, lease=5) as worker:
         await wait_until(lambda: rig.outages.calls["renew"] + rig.outages.calls["time"] > 3, "the heartbeat to beat")
-        assert await (await job.enqueue()).result(timeout=5) == 1
+        assert await (await job.enqueue()).result(timeout=60) == 1
         assert worker.stats().status == "running"
 
 
@@ -234,8 +234,8 @@ async def test_many_workers_leave_no_tasks_and_no_records(app: Mainspring) -> No
 
     async def work() -> None:
         async with app.worker(), app.worker(beat=0.05, lease=1):
-            assert await (await in_thread.enqueue()).result(timeout=5) == 1
-            assert await (await coroutine.enqueue()).result(timeout=5) == 2
+            assert await (await in_thread.enqueue()).result(timeout=60) == 1
+            assert await (await coroutine.enqueue()).result(timeout=60) == 2
 
     await work()
     before = our_tasks()  # the store's own are there from now on

@@ -75,7 +75,7 @@ async def test_a_row_that_cannot_be_written_does_not_cost_those_in_its_batch(app
 
         worker.store.save = picky  # type: ignore[method-assign, assignment]
         handles = await app.enqueue_many([job.job(n) for n in TEN])
-        assert [await handle.result(timeout=5) for handle in handles[1:]] == [*TEN[1:]]
+        assert [await handle.result(timeout=60) for handle in handles[1:]] == [*TEN[1:]]
         await wait_until(lambda: not worker.desk.holds, "the bad one to be given up")
     assert max(batches) > 1
 
@@ -94,7 +94,7 @@ async def test_an_exception_without_a_text_is_a_failure_like_any(
     task = app.task(retries=0, name="raises")(plain if in_thread else coroutine)
     async with app.worker() as worker:
         with pytest.raises(JobFailed):
-            await (await task.enqueue()).result(timeout=5)
+            await (await task.enqueue()).result(timeout=60)
         assert worker.stats().active == 0
 
 
@@ -116,7 +116,7 @@ async def test_a_log_line_costs_no_lease(rig: Rig) -> None:
         assert rig.outages.calls["append"] > 5
         rig.outages.up()
         go_on.set()
-        assert await handle.result(timeout=5) == "said"
+        assert await handle.result(timeout=60) == "said"
         [line] = await (await rig.app.connect()).store.tail(handle.id)
     assert line.text == "before \\ud800 after"
     row = await handle.get()
@@ -132,7 +132,7 @@ async def test_a_log_level_that_is_none_is_refused(app: Mainspring, level: Any) 
 
     async with app.worker():
         with pytest.raises(JobFailed, match="bad log level"):
-            await (await talk.enqueue()).result(timeout=5)
+            await (await talk.enqueue()).result(timeout=60)
 
 
 async def test_a_flood_of_log_lines_comes_in_batches_and_is_bounded(rig: Rig) -> None:
@@ -153,7 +153,7 @@ async def test_a_flood_of_log_lines_comes_in_batches_and_is_bounded(rig: Rig) ->
 
         worker.store.append = measured  # type: ignore[method-assign]
         handle = await flood.enqueue()
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
         last = (await worker.store.tail(handle.id, limit=700))[-1]
     assert last.text.startswith("2999 ")
     assert all(rows <= BATCH_ROWS and size <= BATCH_BYTES for rows, size in sizes), sizes
@@ -177,7 +177,7 @@ async def test_large_results_go_in_batches_that_a_store_takes(app: Mainspring) -
 
         worker.store.save = measured  # type: ignore[method-assign]
         for handle in await app.enqueue_many([large.job() for _ in range(20)]):
-            assert len(await handle.result(timeout=10)) == 200_000
+            assert len(await handle.result(timeout=60)) == 200_000
     assert max(sizes) <= BATCH_BYTES
 
 
@@ -188,7 +188,7 @@ async def test_sync_on_the_event_loop_is_refused_and_blocks_nobody(app: Mainspri
             ctx.sync(app.open)
 
     async with app.worker():
-        await (await job.enqueue()).result(timeout=5)
+        await (await job.enqueue()).result(timeout=60)
 
 
 @pytest.mark.parametrize("reason", [5, None, "\ud800", "x" * 3_000])

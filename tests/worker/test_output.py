@@ -38,7 +38,7 @@ async def lines_of(app: Mainspring, job: JobHandle[Any]) -> Lines:
 
 
 async def log_of(app: Mainspring, job: JobHandle[Any]) -> Lines:
-    await job.result(timeout=10)
+    await job.result(timeout=60)
     return await lines_of(app, job)
 
 
@@ -170,7 +170,7 @@ async def test_a_run_that_fails_keeps_what_it_said(app: Mainspring) -> None:
     async with app.worker():
         job = await fail.enqueue()
         with pytest.raises(JobFailed, match="broken"):
-            await job.result(timeout=10)
+            await job.result(timeout=60)
         assert await lines_of(app, job) == [("info", "so far")]
     error = (await job.get()).error
     assert error is not None

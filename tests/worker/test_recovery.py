@@ -34,7 +34,7 @@ async def test_a_vanished_run_is_recorded_and_the_job_runs_again(app: Mainspring
     handle = await job.enqueue()
     await crash(app, "job", times=2)
     async with app.worker():
-        assert await handle.result(timeout=10) == (1, 3)
+        assert await handle.result(timeout=60) == (1, 3)
     row = await handle.get()
     assert row is not None
     assert [(r.outcome, r.claim) for r in row.runs] == [("interrupted", 1), ("interrupted", 2), ("succeeded", 3)]
@@ -52,9 +52,9 @@ async def test_interruptions_are_bounded(app: Mainspring, bound: int, crashes: i
     async with app.worker():
         if dies:
             with pytest.raises(JobFailed, match="vanished"):
-                await handle.result(timeout=10)
+                await handle.result(timeout=60)
         else:
-            assert await handle.result(timeout=10) == "ran"
+            assert await handle.result(timeout=60) == "ran"
     row = await handle.get()
     assert row is not None
     assert row.state is (State.DEAD if dies else State.COMPLETED)
@@ -77,7 +77,7 @@ async def test_jobs_on_their_last_chance_run_one_by_one(app: Mainspring) -> None
     assert len(await crash(app, "job", times=2)) == 10
     async with app.worker():
         for handle in handles:
-            await handle.result(timeout=10)
+            await handle.result(timeout=60)
     assert most == 1
     rows = [row for handle in handles if (row := await handle.get()) is not None]
     assert all([run.outcome for run in row.runs] == ["interrupted", "interrupted", "succeeded"] for row in rows)
@@ -107,11 +107,11 @@ async def test_a_long_run_of_a_suspect_lets_others_in_but_no_other_suspect(
     await crash(app, "suspect", times=2)
     async with app.worker():
         for n in range(5):
-            assert await (await other.enqueue(n)).result(timeout=10) == n
+            assert await (await other.enqueue(n)).result(timeout=60) == n
         client = await app.connect()
         ids = [handle.id for handle in suspects]
         before = sum(row.version for row in await _get(app, ids) if row is not None)
-        assert await (await other.options(delay=0.5).enqueue(5)).result(timeout=10) == 5
+        assert await (await other.options(delay=0.5).enqueue(5)).result(timeout=60) == 5
         after = sum(row.version for row in await _get(app, ids) if row is not None)
         assert after - before < 100, "those that wait are claimed and given back now and then, not all the time"
         go_on.set()
@@ -131,7 +131,7 @@ async def test_a_lapsed_job_runs_before_a_backlog(app: Mainspring) -> None:
     await crash(app, "job")
     await app.enqueue_many([job.job(n) for n in range(10_000)])
     async with app.worker(concurrency=1):
-        await lapsed.result(timeout=10)
+        await lapsed.result(timeout=60)
     assert ran[0] == -1
 
 
@@ -149,7 +149,7 @@ async def test_an_ask_during_a_vanished_run_is_what_runs_next(app: Mainspring) -
     await job.enqueue(2)
     await job.enqueue(3)
     async with app.worker():
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     assert ran[-1] == 3
     assert 1 not in ran
     row = await client.get(handle.id)
@@ -170,7 +170,7 @@ async def test_the_janitor_erases_what_is_over_and_keeps_a_count(app: Mainspring
     handles = await app.enqueue_many(jobs)
     async with app.worker() as worker:
         for handle in handles[20:]:
-            await handle.result(timeout=10)
+            await handle.result(timeout=60)
         await _tick(worker.store, worker.clock.now())
         await Janitor(worker, keep=10).round()
         left = {row.task: row.jobs for row in await worker.store.count(Query()) if row.jobs}

@@ -28,8 +28,8 @@ async def test_a_coroutine_and_a_function_answer(app: Mainspring) -> None:
 
     async with app.worker():
         two, three = await double.enqueue(21), await triple.enqueue(x=14)
-        assert await two.result(timeout=10) == 42
-        assert await three.result(timeout=10) == 42
+        assert await two.result(timeout=60) == 42
+        assert await three.result(timeout=60) == 42
 
 
 async def test_what_a_handler_sees(app: Mainspring) -> None:
@@ -45,7 +45,7 @@ async def test_what_a_handler_sees(app: Mainspring) -> None:
     before = datetime.now(UTC)
     async with app.worker() as worker:
         job = await look.options(meta={"tenant": "a"}).enqueue(1)
-        await job.result(timeout=10)
+        await job.result(timeout=60)
         assert seen["worker"] == worker.id
     assert seen["id"] == job.id
     assert (seen["attempt"], seen["fence"], seen["cancelled"]) == (1, 1, False)
@@ -63,7 +63,7 @@ async def test_a_failure_is_tried_again_and_its_history_kept(app: Mainspring) ->
 
     async with app.worker():
         job = await flaky.enqueue()
-        assert await job.result(timeout=10) == "at last"
+        assert await job.result(timeout=60) == "at last"
     row = await job.get()
     assert row is not None
     assert [(run.attempt, run.outcome) for run in row.runs] == [(1, "failed"), (2, "failed"), (3, "succeeded")]
@@ -82,7 +82,7 @@ async def test_attempts_run_out_into_the_dead_letter_queue(app: Mainspring) -> N
     async with app.worker():
         job = await broken.enqueue()
         with pytest.raises(JobFailed, match="ValueError: always"):
-            await job.result(timeout=10)
+            await job.result(timeout=60)
     row = await job.get()
     assert row is not None
     assert (row.state, row.reason, row.attempts) == (State.DEAD, "exhausted", 3)
@@ -102,7 +102,7 @@ async def test_retry_on_decides_by_type_or_predicate(app: Mainspring, retry_on: 
     async with app.worker():
         job = await broken.enqueue()
         with pytest.raises(JobFailed):
-            await job.result(timeout=10)
+            await job.result(timeout=60)
     row = await job.get()
     assert row is not None
     assert len(row.runs) == runs
@@ -117,7 +117,7 @@ async def test_dead_letter_may_be_declined(app: Mainspring) -> None:
         kept, dropped = await broken.enqueue("keep"), await broken.enqueue("drop")
         for job in (kept, dropped):
             with pytest.raises(JobFailed):
-                await job.result(timeout=10)
+                await job.result(timeout=60)
     assert [await kept.status(), await dropped.status()] == ["dead", "failed"]
 
 
@@ -139,12 +139,12 @@ async def test_steering_by_exceptions(app: Mainspring) -> None:
     async with app.worker():
         jobs = {how: await steer.enqueue(how) for how in ("cancel", "dead", "skip", "snooze", "after")}
         with pytest.raises(JobCancelled, match="not needed"):
-            await jobs["cancel"].result(timeout=10)
+            await jobs["cancel"].result(timeout=60)
         with pytest.raises(JobFailed, match="hopeless"):
-            await jobs["dead"].result(timeout=10)
-        assert await jobs["skip"].result(timeout=10) is None
-        assert await jobs["snooze"].result(timeout=10) == "attempt 1"
-        assert await jobs["after"].result(timeout=10) == "attempt 2"
+            await jobs["dead"].result(timeout=60)
+        assert await jobs["skip"].result(timeout=60) is None
+        assert await jobs["snooze"].result(timeout=60) == "attempt 1"
+        assert await jobs["after"].result(timeout=60) == "attempt 2"
     rows = {how: await job.get() for how, job in jobs.items()}
     outcomes = {how: [run.outcome for run in row.runs] for how, row in rows.items() if row is not None}
     assert outcomes == {
@@ -164,7 +164,7 @@ async def test_a_result_of_the_wrong_type_fails_without_a_retry(app: Mainspring)
     async with app.worker():
         job = await wrong.enqueue()
         with pytest.raises(JobFailed, match="OutputError"):
-            await job.result(timeout=10)
+            await job.result(timeout=60)
     row = await job.get()
     assert row is not None
     assert (row.state, len(row.runs)) == (State.DEAD, 1)
@@ -188,9 +188,9 @@ async def test_whatever_a_handler_raises_is_its_failure(app: Mainspring, error: 
     async with app.worker():
         job = await task.enqueue()
         with pytest.raises(JobFailed):
-            await job.result(timeout=10)
+            await job.result(timeout=60)
         after = await fine.enqueue()
-        assert await after.result(timeout=10) == "fine"
+        assert await after.result(timeout=60) == "fine"
 
 
 async def test_a_handler_enqueues(app: Mainspring) -> None:
@@ -201,16 +201,16 @@ async def test_a_handler_enqueues(app: Mainspring) -> None:
     @app.task
     async def root(ctx: Context) -> int:
         first = await ctx.enqueue(leaf, 1)
-        second = await leaf.enqueue(await first.result(timeout=10))
-        return await second.result(timeout=10)
+        second = await leaf.enqueue(await first.result(timeout=60))
+        return await second.result(timeout=60)
 
     @app.task
     def from_thread(ctx: Context) -> int:
         return ctx.sync(ctx.sync(leaf.enqueue, 5).result, 10)
 
     async with app.worker():
-        assert await (await root.enqueue()).result(timeout=10) == 3
-        assert await (await from_thread.enqueue()).result(timeout=10) == 6
+        assert await (await root.enqueue()).result(timeout=60) == 3
+        assert await (await from_thread.enqueue()).result(timeout=60) == 6
 
 
 async def test_progress_and_return_do_not_collide(app: Mainspring) -> None:
@@ -223,7 +223,7 @@ async def test_progress_and_return_do_not_collide(app: Mainspring) -> None:
     async with app.worker() as worker:
         jobs = [await report.enqueue() for _ in range(50)]
         for job in jobs:
-            assert await job.result(timeout=10) == "done"
+            assert await job.result(timeout=60) == "done"
         assert worker.processed == 50
     for job in jobs:
         row = await job.get()
@@ -270,7 +270,7 @@ async def test_log_lines_are_there_when_the_result_is(app: Mainspring) -> None:
 
     async with app.worker(log_lines=5):
         job = await talk.enqueue()
-        await job.result(timeout=10)
+        await job.result(timeout=60)
         client = await app.connect()
         lines = await client.store.tail(job.id)
     assert [line.text for line in lines] == [f"line {n}" for n in range(15, 20)]
@@ -291,7 +291,7 @@ async def test_a_job_not_started_in_time_is_cancelled(app: Mainspring) -> None:
         await asyncio.sleep(0)
     job = await late.options(expires="1h").enqueue(2)
     async with app.worker():
-        await job.result(timeout=10)
+        await job.result(timeout=60)
     [expired] = (await app.jobs.list(status="cancelled")).jobs
     assert expired.reason == "expired"
     assert ran == [2]
@@ -323,7 +323,7 @@ async def test_dead_letter_is_asked_whatever_the_failure(app: Mainspring) -> Non
     async with app.worker():
         for handle in (job, await after.enqueue(), await output.enqueue()):
             with pytest.raises(JobFailed):
-                await handle.result(timeout=10)
+                await handle.result(timeout=60)
             assert await handle.status() == "failed"
     assert asked == ["InputError", "RetryAfter", "OutputError"]
 
@@ -339,7 +339,7 @@ async def test_an_input_error_of_another_task_is_a_failure_like_any_other(app: M
         return "third time"
 
     async with app.worker():
-        assert await (await calls.enqueue()).result(timeout=10) == "third time"
+        assert await (await calls.enqueue()).result(timeout=60) == "third time"
 
 
 async def test_retry_after_a_time(app: Mainspring) -> None:
@@ -350,4 +350,4 @@ async def test_retry_after_a_time(app: Mainspring) -> None:
         return ctx.attempt
 
     async with app.worker():
-        assert await (await busy.enqueue()).result(timeout=10) == 2
+        assert await (await busy.enqueue()).result(timeout=60) == 2

@@ -36,7 +36,7 @@ async def tick(app: Mainspring, task: Any) -> JobHandle[Any]:
 
 async def failed(job: JobHandle[Any]) -> Job:
     with pytest.raises(JobFailed, match="Unsuccessful"):
-        await job.result(timeout=10)
+        await job.result(timeout=60)
     return await job.get()
 
 
@@ -62,7 +62,7 @@ async def test_a_later_attempt_may_succeed(app: Mainspring) -> None:
 
     async with app.worker():
         job = await tick(app, check)
-        assert await job.result(timeout=10) == {"success": True, "attempt": 2}
+        assert await job.result(timeout=60) == {"success": True, "attempt": 2}
 
 
 async def test_models_and_dataclasses(app: Mainspring) -> None:
@@ -89,7 +89,7 @@ async def test_other_runs_may_return_what_they_like(app: Mainspring) -> None:
 
     async with app.worker():
         job = await check.enqueue()
-        assert await job.result(timeout=10) == {"success": False, "error": "disk full"}
+        assert await job.result(timeout=60) == {"success": False, "error": "disk full"}
         assert await job.status() == "completed"
 
 

@@ -70,4 +70,4 @@ async def test_a_system_without_another_process_is_asked_again(
     running = asyncio.create_task(parent.run())
     await wait_until(lambda: asked >= 6, "more tries")
     parent._stopping.set()
-    assert await asyncio.wait_for(running, 5) == 0
+    assert await asyncio.wait_for(running, 60) == 0

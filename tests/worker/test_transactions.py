@@ -54,10 +54,10 @@ async def test_a_job_is_completed_when_the_transaction_commits_and_not_when_the_
 
     async with shop.app.worker() as worker:
         job = await sell.enqueue()
-        await asyncio.wait_for(marked.wait(), 10)
+        await asyncio.wait_for(marked.wait(), 60)
         assert (await job.status(), shop.orders) == ("running", [])
         commit.set()
-        assert await job.result(timeout=10) == "sold"
+        assert await job.result(timeout=60) == "sold"
         assert shop.orders == [1]
         await wait_until(lambda: worker.stats().processed == 1, "the settle to be known")
         assert worker.stats().active == 1, "the handler goes on, in its slot"
@@ -79,7 +79,7 @@ async def test_what_is_rolled_back_completes_nothing_and_is_retried(shop: Shop) 
 
     async with shop.app.worker():
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == "attempt 2"
+        assert await job.result(timeout=60) == "attempt 2"
     assert shop.orders == [2]
     assert outcomes(await job.get()) == ["failed", "succeeded"]
 
@@ -96,7 +96,7 @@ async def test_a_handler_that_returns_after_a_rollback_has_succeeded_as_always(s
 
     async with shop.app.worker():
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == "none left"
+        assert await job.result(timeout=60) == "none left"
     assert shop.orders == []
 
 
@@ -128,7 +128,7 @@ async def test_whatever_comes_after_the_commit_is_ignored_and_told(
 
     async with shop.app.worker() as worker:
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == "sold"
+        assert await job.result(timeout=60) == "sold"
         await wait_until(lambda: not worker.desk.holds, "the handler to end")
         assert worker.stats().failed == 0
     assert outcomes(await job.get()) == ["succeeded"]
@@ -148,7 +148,7 @@ async def test_the_result_is_the_one_that_was_committed(
 
     async with shop.app.worker() as worker:
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == "sold"
+        assert await job.result(timeout=60) == "sold"
         await wait_until(lambda: not worker.desk.holds, "the handler to end")
     assert ignored(caplog) == told
 
@@ -168,7 +168,7 @@ async def test_a_timeout_before_the_commit_rolls_back_and_one_after_it_changes_n
 
     async with shop.app.worker() as worker:
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == "sold"
+        assert await job.result(timeout=60) == "sold"
         await wait_until(lambda: not worker.desk.holds, "the handler to be timed out")
     assert shop.orders == [2]
     assert outcomes(await job.get()) == ["timed_out", "succeeded"]
@@ -198,17 +198,17 @@ async def test_a_cancel_does_not_undo_a_commit(shop: Shop) -> None:
 
     async with shop.app.worker():
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == "sold"
+        assert await job.result(timeout=60) == "sold"
         assert not await job.cancel()
         assert await job.status() == "completed"
         other = await slow.enqueue()
-        await asyncio.wait_for(entered.wait(), 10)
+        await asyncio.wait_for(entered.wait(), 60)
         client = await shop.app.connect()
         row = await client.get(other.id)
         [asked] = await client.store.save([row.evolve(input=None, cancelling="too late")])  # nobody tells the worker
         assert asked is not None
         go_on.set()
-        await other.result(timeout=10)
+        await other.result(timeout=60)
     assert shop.orders == [1]
 
 
@@ -226,7 +226,7 @@ async def test_twice_is_once(shop: Shop) -> None:
 
     async with shop.app.worker() as worker:
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == "first"
+        assert await job.result(timeout=60) == "first"
         await wait_until(lambda: not worker.desk.holds, "the handler to end")
         assert worker.processed == 1
     assert shop.orders == [1, 2]
@@ -245,7 +245,7 @@ async def test_the_store_does_not_answer_after_the_commit(shop: Shop, monkeypatc
 
     async with shop.app.worker():
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == "sold"
+        assert await job.result(timeout=60) == "sold"
     assert shop.orders == [1]
     assert outcomes(await job.get()) == ["succeeded"]
 
@@ -265,7 +265,7 @@ async def test_what_could_not_be_looked_at_after_the_commit_is_looked_at_while_t
 
     async with shop.app.worker():
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == "sold"
+        assert await job.result(timeout=60) == "sold"
         end.set()
 
 
@@ -287,12 +287,12 @@ async def test_a_handler_that_is_cancelled_while_its_completion_is_settled(shop:
 
         worker.store.save = slow  # type: ignore[method-assign]
         job = await sell.enqueue()
-        await asyncio.wait_for(saving.wait(), 10)
+        await asyncio.wait_for(saving.wait(), 60)
         [hold] = worker.desk.holds
         worker.executor.stop(hold, "cancel", "now")
         await wait_until(lambda: hold.handler_done, "the handler to end")
         go_on.set()
-        assert await job.result(timeout=10) == "sold"
+        assert await job.result(timeout=60) == "sold"
         await wait_until(lambda: not worker.desk.holds, "all to be settled")
         assert worker.processed == 1
     assert outcomes(await job.get()) == ["succeeded"]
@@ -313,10 +313,10 @@ async def test_a_worker_that_stops_in_the_middle_gives_the_job_back(shop: Shop) 
 
     async with shop.app.worker(grace=0):
         job = await sell.enqueue()
-        await asyncio.wait_for(entered.wait(), 10)
+        await asyncio.wait_for(entered.wait(), 60)
     assert (await job.status(), shop.orders) == ("pending", [])
     async with shop.app.worker():
-        assert await job.result(timeout=10) == "sold"
+        assert await job.result(timeout=60) == "sold"
     assert shop.orders == [2]
     assert outcomes(await job.get()) == ["released", "succeeded"]
 
@@ -340,7 +340,7 @@ async def test_a_run_that_cannot_learn_its_end_is_lost_and_the_next_claim_finds_
         job = await sell.enqueue()
         await wait_until(lambda: ran == 1 and not worker.desk.holds, "the run to be given up")
         shop.outages.up()
-        await job.result(timeout=10)
+        await job.result(timeout=60)
     assert (ran, shop.orders) == (1, [1])
     row = await job.get()
     assert (row.claims, outcomes(row)) == (2, ["succeeded"])
@@ -370,7 +370,7 @@ async def test_a_commit_whose_answer_is_lost_is_not_made_again(
 
     async with shop.app.worker():
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == "sold"
+        assert await job.result(timeout=60) == "sold"
     assert (ran, shop.orders) == (runs, [1])
 
 
@@ -385,7 +385,7 @@ async def test_lines_that_are_logged_after_the_completion_are_kept(shop: Shop) -
 
     async with shop.app.worker() as worker:
         job = await sell.enqueue()
-        await job.result(timeout=10)
+        await job.result(timeout=60)
         await wait_until(lambda: not worker.desk.holds, "the handler to end")
         assert [line.text for line in await worker.store.tail(job.id)] == ["before", "after"]
 
@@ -404,7 +404,7 @@ async def test_the_heartbeat_leaves_a_completed_job_alone(shop: Shop) -> None:
 
     async with shop.app.worker(beat=0.05, lease=0.2) as worker:
         job = await sell.enqueue()
-        await job.result(timeout=10)
+        await job.result(timeout=60)
         renewals, passes = shop.outages.calls["renew"], shop.outages.calls["time"]
         for _ in range(8):  # the clock stands still but for this, and a beat is told by it
             await shop.clock.advance("1s")
@@ -432,7 +432,7 @@ async def test_a_stop_of_the_worker_leaves_a_completed_job_alone(shop: Shop) -> 
     try:
         async with shop.app.worker(grace=0) as worker:
             job = await sell.enqueue()
-            await job.result(timeout=10)
+            await job.result(timeout=60)
             before = await job.get()
             await worker.stop()
     finally:
@@ -460,7 +460,7 @@ async def test_without_a_transaction_or_with_a_wrong_result_it_raises(shop: Shop
 
     async with shop.app.worker():
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == 2
+        assert await job.result(timeout=60) == 2
     assert told == ["DefinitionError", "DefinitionError", "DefinitionError", "OutputError"]
 
 
@@ -474,7 +474,7 @@ async def test_a_store_without_transactions_refuses() -> None:
 
         async with app.worker():
             with pytest.raises(JobFailed, match="no transactions"):
-                await (await sell.enqueue()).result(timeout=10)
+                await (await sell.enqueue()).result(timeout=60)
 
 
 async def test_a_lost_race_is_run_again_in_the_same_run(shop: Shop) -> None:
@@ -495,5 +495,5 @@ async def test_a_lost_race_is_run_again_in_the_same_run(shop: Shop) -> None:
 
     async with shop.app.worker():
         job = await sell.enqueue()
-        assert await job.result(timeout=10) == "sold"
+        assert await job.result(timeout=60) == "sold"
     assert (ran, shop.orders) == (3, [3])

@@ -56,7 +56,7 @@ async def test_what_is_rolled_back_is_retried_and_what_is_committed_is_done(
 
     async with app.worker(queues=["default"]) as worker:
         job = await work.enqueue()
-        assert await job.result(timeout=20) == 2
+        assert await job.result(timeout=60) == 2
         await wait_until(lambda: not worker.desk.holds, "the handler to end")
     assert [run.outcome for run in (await job.get()).runs] == ["failed", "succeeded"]
     assert await effects(app) == ['{"attempt":2}']
@@ -94,7 +94,7 @@ async def test_a_dead_worker_s_commit_is_found(app: Mainspring, effect: Task[[in
     job = await work.enqueue()
     await commit(app, effect, await stale_run(app))
     async with app.worker(queues=["default"]):
-        assert await job.result(timeout=20) == "first"
+        assert await job.result(timeout=60) == "first"
     assert (ran, await effects(app)) == (0, ['{"attempt":1}'])
 
 
@@ -112,7 +112,7 @@ async def test_a_second_commit_for_the_same_work_is_refused(app: Mainspring, eff
     job = await work.enqueue()
     stale = await stale_run(app)
     async with app.worker(queues=["default"]):
-        assert await job.result(timeout=20) == "first"
+        assert await job.result(timeout=60) == "first"
     assert await effects(app) == ['{"attempt":1}']
 
 
@@ -139,7 +139,7 @@ async def test_one_that_conflicts_with_a_transaction_that_is_open_is_run_again_a
     job = await work.enqueue()
     stale = await stale_run(app)
     async with app.worker(queues=["default"]):
-        assert await job.result(timeout=20) == "first"
+        assert await job.result(timeout=60) == "first"
     assert (ran, await effects(app)) == (2, ['{"attempt":1}'])
 
 
@@ -171,8 +171,8 @@ async def test_leases_are_renewed_while_a_transaction_is_open(app: Mainspring, e
         other = await neighbour.enqueue()
         await wait_until(lambda: worker.desk.running, "the neighbour to run")
         job = await work.enqueue()
-        assert await job.result(timeout=20) == "done"
-        assert await other.result(timeout=20) == "lived"
+        assert await job.result(timeout=60) == "done"
+        assert await other.result(timeout=60) == "lived"
     for handle in (job, other):
         row = await handle.get()
         assert (row.claims, [run.outcome for run in row.runs]) == (1, ["succeeded"])

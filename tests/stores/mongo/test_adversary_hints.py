@@ -25,7 +25,7 @@ async def test_two_workers_of_one_app_with_different_tasks_hear_each_what_is_the
     async with app.worker(tasks=["a"], poll=600), app.worker(tasks=["b"], poll=600):
         for n in range(12):
             await enqueuer.enqueue(asked[n // 3 % 2], n)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 assert await ran.get() == n
     await app.close()
     await enqueuer.close()

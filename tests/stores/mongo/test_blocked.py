@@ -124,7 +124,7 @@ async def test_a_worker_whose_running_job_is_asked_for_again_in_a_long_transacti
     with their_client(hurt_url) as user:
         async with app.worker(lease=6, beat=0.5, poll=0.5, concurrency=10) as worker:
             job = await index.enqueue(1)
-            await asyncio.wait_for(began.wait(), 10)
+            await asyncio.wait_for(began.wait(), 60)
             with user.start_session() as session:
                 session.start_transaction()
                 await index.options(session=session).enqueue(2)
@@ -135,7 +135,7 @@ async def test_a_worker_whose_running_job_is_asked_for_again_in_a_long_transacti
                 session.commit_transaction()
             go_on.set()
             await until(lambda: len(ran) == 22, "the ask to run")
-            await job.result(timeout=10)
+            await job.result(timeout=60)
         assert [each for each in ran if each[0] == "index"] == [("index", 1), ("index", 2)]
         row = await job.get()
         assert [run.outcome for run in row.runs] == ["succeeded", "succeeded"]

@@ -84,7 +84,7 @@ async def test_a_job_that_has_failed_tells_why_and_its_runs(url: str, database: 
         async with app.worker():
             job = await send.enqueue(to="nobody")
             with pytest.raises(Exception, match="no such address"):
-                await job.result(timeout=10)
+                await job.result(timeout=60)
     row = database["mainspring_jobs"].find_one({"state": "dead", "error.type": "ValueError"})
     assert (row["error"]["message"], row["reason"], row["attempts"]) == ("no such address", "exhausted", 1)
     [run] = row["runs"]
@@ -107,7 +107,7 @@ async def test_nothing_in_the_database_is_a_blob(url: str, database: Database) -
 
         async with app.worker():
             job = await order.options(idempotency_key="k").enqueue(ORDER)
-            assert await job.result(timeout=10) == ORDER
+            assert await job.result(timeout=60) == ORDER
         await app.queues.pause("emails", reason="later")
     found = [row for name in database.list_collection_names() for row in database[name].find()]
     assert len(found) > 5
@@ -161,8 +161,8 @@ async def through(url: str) -> list[Any]:
 
         async with app.worker():
             jobs = await app.enqueue_many([echo.job(n, value) for n, value in enumerate(ODD)])
-            results: list[Any] = [await job.result(timeout=10) for job in jobs]
-            results.append(await (await order.enqueue(ORDER)).result(timeout=10))
+            results: list[Any] = [await job.result(timeout=60) for job in jobs]
+            results.append(await (await order.enqueue(ORDER)).result(timeout=60))
     return [repr(value) for value in (*(seen[n] for n in sorted(seen)), *results)]
 
 

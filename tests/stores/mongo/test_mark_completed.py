@@ -97,7 +97,7 @@ async def test_a_long_transaction_and_the_other_leases_of_its_worker(shop: Shop,
         await shop.app.enqueue_many([neighbour.job(n) for n in range(5)])
         await until(lambda: len(neighbours) == 5, "the neighbours to begin")
         job = await sell.enqueue()
-        assert await job.result(timeout=40) == "sold"
+        assert await job.result(timeout=60) == "sold"
         go_on.set()
         await until(lambda: len(ran) >= 5 + (2 if ends == "aborts" else 1), "all to end")
     row = await job.get()
@@ -135,7 +135,7 @@ async def test_a_stale_worker_does_not_commit(shop: Shop) -> None:
 
     async with shop.app.worker(**QUICK) as stale:
         job = await sell.enqueue()
-        assert await job.result(timeout=20) == "newer"
+        assert await job.result(timeout=60) == "newer"
         await until(lambda: told, "the stale run to be told")
     assert await shop.sold() == ["run 2"]
     assert [run.outcome for run in (await job.get()).runs] == ["interrupted", "succeeded"]

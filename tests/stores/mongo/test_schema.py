@@ -138,7 +138,7 @@ class TestRights:
                 return 2 * n
 
             async with app.worker():
-                assert await (await double.enqueue(21)).result(timeout=10) == 42
+                assert await (await double.enqueue(21)).result(timeout=60) == 42
         with client(f"mongodb://worker:hunter2@{guarded.address}/shop") as theirs:
             assert theirs["shop"]["default_tasks"].count_documents({}) == 1, "readWrite is enough for views"
 

@@ -63,7 +63,7 @@ async def test_a_whole_app_runs_there(url: str) -> None:
 
         async with app.worker(concurrency=10):
             jobs = await app.enqueue_many([work.job(n) for n in range(30)])
-            assert [await job.result(timeout=30) for job in jobs] == list(range(30))
+            assert [await job.result(timeout=60) for job in jobs] == list(range(30))
     assert most <= 3
 
 

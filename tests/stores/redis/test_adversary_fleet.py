@@ -24,7 +24,7 @@ from tests.factory import make_job
 from tests.servers.redis import RedisServer
 from tests.stores.redis.rig import ONE, server_of, turn
 
-LONG = 60.0
+LONG = 200.0
 PROMPT = 40_000
 """ms within which a job must have begun that somebody could run."""
 CAPS: dict[str, int | None] = {"t": None, "u": None, "c": 1, "d": 2}

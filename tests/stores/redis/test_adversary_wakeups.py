@@ -19,7 +19,7 @@ from tests.servers.shared import Shared
 from tests.stores.redis.audit import audit
 from tests.stores.redis.rig import ONE, server_of, turn, until
 
-LONG = 60.0
+LONG = 200.0
 PROMPT = 40.0
 NAMESPACE = "wakeups"
 

@@ -149,7 +149,7 @@ async def test_workers_run_a_job_again_whose_claim_was_lost(kind: str, way: Any)
             await until(lambda: len(began) == 2, "it to begin again")
             await until(lost.is_set, "the first run to be told")
             began[1].set()
-            assert await handle.result(timeout=10) == 1
+            assert await handle.result(timeout=60) == 1
         row = await handle.get()
         assert row is not None
         assert [run.outcome for run in row.runs] == ["succeeded"]

@@ -40,7 +40,7 @@ async def test_the_user_that_is_recommended_can_do_all_that_is_needed(kind: str)
 
         async with app, app.worker(concurrency=5):
             jobs = [await double.enqueue(n) for n in range(3)]
-            assert [await job.result(timeout=10) for job in jobs] == [0, 2, 4]
+            assert [await job.result(timeout=60) for job in jobs] == [0, 2, 4]
             await app.queues.pause("numbers")
             await until(lambda: app.queues.is_paused("numbers"), "the pause")
             await app.queues.resume("numbers")

@@ -59,7 +59,7 @@ async def test_a_publisher_learns_of_a_follower_with_its_next_write(
 
 async def test_silence_is_answered_by_an_empty_batch(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "ALIVE", 0.02)
-    async with aclosing(store.subscribe()) as stream, asyncio.timeout(5):
+    async with aclosing(store.subscribe()) as stream, asyncio.timeout(60):
         assert [await anext(stream) for _ in range(3)] == [[], [], []]
 
 

@@ -99,7 +99,7 @@ async def test_calls_after_the_end_and_before_the_beginning(path: Path) -> None:
     await asyncio.sleep(0)
     await store.close()
     await store.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(waiting, return_exceptions=True)
     with pytest.raises(StoreUnavailable, match="not open"):
         await store.claim("default", {}, "w:1", "token", 1, 2, 1)

@@ -18,7 +18,7 @@ from tests.factory import NOW, make_job
 from tests.stores.sqlite.processes import Child
 
 PROMPT = 40.0
-LONG = 60.0
+LONG = 200.0
 
 
 async def woken(store: SQLiteStore, *names: str) -> bool:
