@@ -65,7 +65,7 @@ async def test_a_call_and_its_answer(app: Mainspring, server: WebServer) -> None
     server.replies["/hook"] = Reply(headers={"Content-Type": "text/plain", "Set-Cookie": "a=b"}, body=b"thanks")
     answer = await call(app, f"{server.url}/hook?a=1#part")
     assert (answer["status"], answer["body"]) == (200, "thanks")
-    assert 0 <= answer["elapsed"] < 10
+    assert 0 <= answer["elapsed"] < 60
     assert answer["headers"]["content-type"] == "text/plain"
     assert "set-cookie" not in answer["headers"]
     [seen] = server.seen

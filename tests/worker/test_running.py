@@ -50,7 +50,7 @@ async def test_what_a_handler_sees(app: Mainspring) -> None:
     assert seen["id"] == job.id
     assert (seen["attempt"], seen["fence"], seen["cancelled"]) == (1, 1, False)
     assert (seen["task"], seen["queue"], seen["meta"]) == ("look", "emails", {"tenant": "a"})
-    assert abs((seen["scheduled"] - before).total_seconds()) < 5
+    assert abs((seen["scheduled"] - before).total_seconds()) < 60
     assert seen["started"] >= seen["scheduled"]
 
 

@@ -122,9 +122,9 @@ async def test_a_job_wakes_nobody_who_cannot_run_it(redis_server: Shared) -> Non
 
 @ONE
 async def test_a_job_is_picked_up_at_once(kind: str) -> None:
-    """By an idle worker, as its own event loop sees it; printed, and bounded only as far as a busy machine allows."""
+    """By an idle worker, as its own event loop sees it: by a hint, for its poll never comes. How soon is printed."""
     with server_of(kind) as server:
-        async with rig_to(server.url) as rig, rig.app.worker():
+        async with rig_to(server.url) as rig, rig.app.worker(poll=600):
             await rig.goes_on()
             times = []
             for n in range(1_000, 1_030):
@@ -134,7 +134,6 @@ async def test_a_job_is_picked_up_at_once(kind: str) -> None:
                     await asyncio.sleep(0)
                 times.append(perf_counter() - begun)
             print(f"picked up after {sorted(times)[15] * 1_000:.1f} ms")
-            assert sorted(times)[15] < 0.25, "by a hint, not by the poll of 5 s"
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -150,6 +149,4 @@ async def test_a_store_that_was_opened_before_a_fork_says_so(store: SQLiteStore)
         patch.setattr(os, "getpid", lambda: -1)
         with pytest.raises(StoreUnavailable, match=r"another process.*after the fork"):
             await store.get(["a"])
-    started = time.monotonic()
     assert await store.get(["a"]) == [None]
-    assert time.monotonic() - started < 5
