@@ -31,6 +31,10 @@ FAULTS: dict[str, dict[str, Any]] = {
 TIMES = (1, 2, 3)
 """PyMongo repeats once what it may repeat, and the store some of the rest."""
 
+LOOKS_AGAIN: dict[str, Any] = {"serverMonitoringMode": "poll", "heartbeatFrequencyMS": 500}
+"""A primary that steps down says so at once to whoever watches it. This one only claims to have done it, and is
+believed until the next look: by default 10 s later."""
+
 Verb = Callable[[Store], Coroutine[Any, Any, None]]
 
 
@@ -196,7 +200,7 @@ async def test_a_verb_whose_command_fails(
     for command in VERBS[verb]:
         if command in ("find", "aggregate") and fault.startswith("done"):
             continue
-        async with store_at(hurt_url, prefix=f"{command}_", appName="hurt") as store:
+        async with store_at(hurt_url, prefix=f"{command}_", appName="hurt", **LOOKS_AGAIN) as store:
             with hurt_server.fail(command, times=times, appName="hurt", **FAULTS[fault]):
                 await verb(store)
 
