@@ -41,10 +41,31 @@ async def test_it_is_said_once_what_is_weaker(url: str, caplog: pytest.LogCaptur
             other = store.clone()
             await other.open()
             await other.close()
-    [said] = [record for record in caplog.records if getattr(record, "event", "") == "store.standalone"]
+    [said] = sayings(caplog)
     assert said.levelno == logging.WARNING
     for weaker in ("no transactions", "no other member", "crash", "--replSet"):
         assert weaker in said.getMessage()
+
+
+async def test_an_app_says_it_as_it_opens_and_its_worker_does_not_say_it_again(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Mainspring(url)
+
+    @app.task
+    async def work() -> None: ...
+
+    with caplog.at_level(logging.WARNING, "mainspring"):
+        await app.open()
+        assert len(sayings(caplog)) == 1
+        async with app.worker():
+            await (await work.enqueue()).result(timeout=60)
+        await app.close()
+    assert len(sayings(caplog)) == 1
+
+
+def sayings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if getattr(record, "event", "") == "store.standalone"]
 
 
 async def test_a_whole_app_runs_there(url: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from threading import Lock
 from typing import Any
 from weakref import WeakSet
 
@@ -65,8 +66,8 @@ class MongoStore(Store):
         self.url = url
         self._settings = parse(url)
         self._time = time
-        self._is_clone = False
-        """Its first one has said what there is to say."""
+        self._saying = Lock()
+        """Shared by a store and its clones: whoever gets it, which is possible once, says what there is to say."""
         self._link = Link(self._settings)
         self._clock = ServerClock()
         self._claimer = Claimer(self._link)
@@ -83,7 +84,7 @@ class MongoStore(Store):
 
     async def open(self) -> None:
         await self._link.open()
-        if self._link.kind == "standalone" and not self._is_clone:
+        if self._link.kind == "standalone" and self._saying.acquire(blocking=False):
             emit("store.standalone", logging.WARNING, server=self._settings.shown, weaker=WEAKER)
         try:
             self._identity = await prepare(self._link)
@@ -101,7 +102,7 @@ class MongoStore(Store):
 
     def clone(self) -> Store:
         other = MongoStore(self.url, self._time)
-        other._is_clone = True
+        other._saying = self._saying
         return other
 
     async def time(self) -> int:
