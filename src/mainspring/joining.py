@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any, NamedTuple
 
 from mainspring.core import states
@@ -21,7 +22,8 @@ from mainspring.stores.base import Store
 SWAPS = 50
 """How many times a row may change under one call."""
 ADD_DEADLINE = 5.0
-"""Seconds during which a store that does not answer is asked again."""
+"""Seconds after which a store that is unavailable is not asked again, counted from the beginning of the first attempt:
+one that says so at once is asked often, one that is silent until its own time-out once or twice."""
 FIRST_DELAY = 0.05
 
 
@@ -59,18 +61,15 @@ class Joiner:
         pending = sorted(set(standing))
         answers: dict[int, Answer] = {}
         in_doubt: set[int] = set()
+        until = monotonic() + self.patience
         for lost_before in range(SWAPS):
             if lost_before:
                 await asyncio.sleep(random.uniform(0, min(0.002 * 2**lost_before, 0.1)))
-            rows = await self._add([_standing_for(calls, standing, n) for n in pending], within)
+            rows = await self._add([_standing_for(calls, standing, n) for n in pending], within, until)
             joined = self._join(calls, dict(zip(pending, rows, strict=True)), answers, in_doubt)
-            pending = await self._save(joined, answers, in_doubt, within)
+            pending = await self._save(joined, answers, in_doubt, within, until)
             if not pending:
                 break
-        for n in pending:
-            answers[n] = Contended(
-                f"the key of job {calls[n].job.id} changed {SWAPS} times in a row. The call was not stored; try again."
-            )
         return [answers[n] if n == m else _shared(answers[n]) for m, n in enumerate(standing)]
 
     def _join(
@@ -90,33 +89,34 @@ class Joiner:
         return joined
 
     async def _save(
-        self, joined: dict[int, Job], answers: dict[int, Answer], in_doubt: set[int], within: Any
+        self, joined: dict[int, Job], answers: dict[int, Answer], in_doubt: set[int], within: Any, until: float
     ) -> list[int]:
-        """Save what was joined; answers which calls have to begin anew."""
+        """Save what was joined; answers which calls have to begin anew: if they cannot, their answers stand."""
         if not joined:
             return []
         try:
             saved = await self._store.save(list(joined.values()), within)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             if within is not None:
                 raise
+            answers |= dict.fromkeys(joined, error)
             in_doubt.update(joined)
-            return list(joined)  # adding again tells which of them have landed
-        answers |= {n: Stored(row, created=False) for n, row in zip(joined, saved, strict=True) if row is not None}
+            return list(joined) if monotonic() < until else []  # adding again tells which of them have landed
+        for n, row in zip(joined, saved, strict=True):
+            answers[n] = _contended(joined[n]) if row is None else Stored(row, created=False)
         if within is None:
             await self._wake([row for row in saved if row is not None])
         return [n for n, row in zip(joined, saved, strict=True) if row is None]
 
-    async def _add(self, jobs: list[Job], within: Any) -> list[Job]:
+    async def _add(self, jobs: list[Job], within: Any, until: float) -> list[Job]:
         if within is not None:
             return await self._store.add(jobs, within)
-        delay, patience = FIRST_DELAY, self.patience
+        delay = FIRST_DELAY
         while True:
             try:
                 return await self._store.add(jobs)
             except StoreUnavailable:
-                patience -= delay
-                if patience <= 0:
+                if monotonic() + delay >= until:
                     raise
                 await asyncio.sleep(delay * random.uniform(0.5, 1))
                 delay *= 2
@@ -127,6 +127,10 @@ class Joiner:
                 await self._store.wake(queue)
         except StoreError:
             pass  # a hint; polling is the truth
+
+
+def _contended(job: Job) -> Contended:
+    return Contended(f"the key of job {job.id} changed {SWAPS} times in a row. The call was not stored; try again.")
 
 
 def _shared(answer: Answer) -> Answer:

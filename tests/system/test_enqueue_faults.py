@@ -36,9 +36,32 @@ async def app(store: tuple[Store, Watch], clock: FakeClock) -> AsyncIterator[Mai
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Back off by a tenth of what is usual."""
+    """Back off by less than what is usual."""
     monkeypatch.setattr("mainspring.joining.FIRST_DELAY", 0.001)
+
+
+@pytest.fixture
+def given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mainspring.joining.ADD_DEADLINE", 0.02)
+
+
+@pytest.fixture
+def silent(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The methods named in it are not answered: each call ends by its own time-out, after 10 s by joining's clock."""
+    time, named = [0.0], set[str]()
+    monkeypatch.setattr("mainspring.joining.monotonic", lambda: time[0])
+
+    def silence(name: str) -> None:
+        async def hang(_: object) -> None:
+            if name in named:
+                time[0] += 10
+                raise StoreUnavailable("no answer within 10 s, says the test")
+
+        watch.before[name] = hang
+
+    for name in ("add", "save"):
+        silence(name)
+    return named
 
 
 async def test_a_call_whose_answer_was_lost_is_one_job(app: Mainspring, watch: Watch) -> None:
@@ -61,6 +84,7 @@ async def test_a_bulk_whose_answer_was_lost_is_stored_once(app: Mainspring, watc
     assert await count(app) == 700
 
 
+@pytest.mark.usefixtures("given_up_soon")
 async def test_a_store_that_stays_away_is_an_error_and_the_next_call_works(app: Mainspring, watch: Watch) -> None:
     @app.task
     def work(n: int) -> None: ...
@@ -71,6 +95,51 @@ async def test_a_store_that_stays_away_is_an_error_and_the_next_call_works(app: 
     watch.down["add"] = 0
     await work.enqueue(2)
     assert [job.input for job in await claim(app, limit=10)] == ['{"n":2}']
+
+
+async def test_a_store_that_is_back_soon_is_asked_again(app: Mainspring, watch: Watch) -> None:
+    @app.task
+    def work(n: int) -> None: ...
+
+    watch.down["add"] = 5
+    await work.enqueue(1)
+    assert watch.calls["add"] == 6
+
+
+async def test_a_store_that_is_silent_until_its_time_out_is_asked_once(
+    app: Mainspring, watch: Watch, silent: set[str]
+) -> None:
+    @app.task
+    def work(n: int) -> None: ...
+
+    silent.add("add")
+    with pytest.raises(StoreUnavailable):
+        await work.enqueue(1)
+    assert watch.calls["add"] == 1
+
+
+async def test_a_merge_into_a_store_that_is_silent_is_tried_once(
+    app: Mainspring, watch: Watch, silent: set[str]
+) -> None:
+    @app.task(debounce="1s")
+    def index(n: int) -> None: ...
+
+    await index.enqueue(0)
+    silent.add("save")
+    with pytest.raises(StoreUnavailable):
+        await index.enqueue(1)
+    assert watch.calls["save"] == 1
+
+
+@pytest.mark.usefixtures("given_up_soon")
+async def test_a_merge_into_a_store_that_stays_away_says_so(app: Mainspring, watch: Watch) -> None:
+    @app.task(debounce="1s")
+    def index(n: int) -> None: ...
+
+    await index.enqueue(0)
+    watch.down["save"] = 1_000
+    with pytest.raises(StoreUnavailable):
+        await index.enqueue(1)
 
 
 async def test_a_merge_whose_answer_was_lost_is_merged_once(app: Mainspring, watch: Watch, clock: FakeClock) -> None:
@@ -159,6 +228,7 @@ async def test_a_cancel_whose_answer_was_lost_has_cancelled(app: Mainspring, wat
     assert await handle.status() == "cancelled"
 
 
+@pytest.mark.usefixtures("given_up_soon")
 async def test_concurrent_calls_all_learn_that_the_store_is_away(app: Mainspring, watch: Watch) -> None:
     @app.task
     def work(n: int) -> None: ...
