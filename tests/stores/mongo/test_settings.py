@@ -95,6 +95,13 @@ def test_our_options_are_not_pymongos_business() -> None:
     assert parse("mongodb://h?prefix=").prefix == ""
 
 
+@pytest.mark.parametrize(
+    "options", ["maxPoolSize=4", "maxPoolSize=0", "maxPoolSize=0&minPoolSize=200", "minPoolSize=9"]
+)
+def test_pools_that_are_large_enough(options: str) -> None:
+    assert options.lower() in parse(f"mongodb://h/shop?{options}").uri.lower()
+
+
 def test_a_user_is_looked_for_where_pymongo_would() -> None:
     """In the URL's database, unless `authSource` says otherwise: so the database has to stay in what PyMongo gets."""
     assert parse("mongodb://ann:p@h/shop").uri.startswith("mongodb://ann:p@h/shop?")
@@ -135,6 +142,10 @@ BAD = [
     ("mongodb://h/shop?w=00", "w=0"),
     ("mongodb://h/shop?W=0", "w=0"),
     ("mongodb://h/shop?maxPoolSize=many", "maxpoolsize must be"),
+    ("mongodb://h/shop?maxPoolSize=1", "4 at least"),
+    ("mongodb://h/shop?MAXPOOLSIZE=3", "maxPoolSize=3: listening"),
+    ("mongodb://h/shop?minPoolSize=200", "minPoolSize=200, which is over maxPoolSize=100"),
+    ("mongodb://h/shop?maxPoolSize=5&minPoolSize=6", "minPoolSize=6, which is over maxPoolSize=5"),
     ("mongodb://h/shop?retryWrites=yes", "must be 'true' or 'false'"),
     ("mongodb://h/shop?tls=true&ssl=false", "conflicting values"),
     ("mongodb://h/shop?authMechanism=MAGIC", "must be in"),

@@ -92,7 +92,12 @@ def translate(error: Exception, settings: Settings) -> Exception:
             f"a job or a record cannot be stored in MongoDB ({error}). "
             "Expected whole numbers of at most 64 bits, and text."
         )
-    if isinstance(error, ServerSelectionTimeoutError | WaitQueueTimeoutError):
+    if isinstance(error, WaitQueueTimeoutError):
+        return StoreUnavailable(
+            f"{settings.shown}: all connections of the pool were in use for {settings.timeout:g} s ({_short(error)}). "
+            "Expected one to be free; raise maxPoolSize in the URL, or make fewer calls at once."
+        )
+    if isinstance(error, ServerSelectionTimeoutError):
         return _unavailable(settings, f"no server took the call within {settings.timeout:g} s ({_short(error)})")
     if isinstance(error, ExecutionTimeout | NetworkTimeout | WTimeoutError) or getattr(error, "timeout", False):
         return _unavailable(settings, f"no answer within {settings.timeout:g} s ({_short(error)})")

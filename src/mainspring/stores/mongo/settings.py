@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from pymongo.common import MAX_POOL_SIZE
 from pymongo.errors import ConfigurationError, InvalidURI
 from pymongo.uri_parser import parse_uri
 
@@ -27,6 +28,8 @@ APP = {"appname": "mainspring"}
 """What the server's log and `currentOp` call us, unless the URL says otherwise."""
 TAGS = "readpreferencetags"
 """The one option that may come twice, and be empty. It says nothing here: all reads go to the primary."""
+FEWEST = 4
+"""Connections that a store has to be allowed: two are kept by what listens, for hints and for events."""
 _FORMS = '"mongodb://user:password@host:27017/database?replicaSet=rs0" or "mongodb+srv://host/database"'
 _DATABASE = re.compile(r"[^/\\. \"$*<>:|?\0]{1,63}")
 _PREFIX = re.compile(r"[A-Za-z0-9_\-]{0,40}", re.ASCII)
@@ -66,6 +69,7 @@ def parse(url: str) -> Settings:
     read = _check(url, netloc, theirs)
     if read.get("w") == 0:
         raise _bad(url, "w=0: writes that nobody answers for", "leave it out for majority, or say w=1")
+    _check_pool(url, read)
     options = "&".join(f"{name}={value}" for name, value in (APP | theirs).items())
     return Settings(
         uri=f"{scheme}://{netloc}/{path}?{options}",
@@ -108,6 +112,24 @@ def _check(url: str, netloc: str, options: dict[str, str]) -> Mapping[str, objec
             raise _unknown(url, unknown[1])
         raise _bad(url, f"what PyMongo warns of ({doubt.message})", "correct it")
     return read
+
+
+def _check_pool(url: str, read: Mapping[str, object]) -> None:
+    most, fewest = read.get("maxPoolSize", MAX_POOL_SIZE), read.get("minPoolSize", 0)
+    assert isinstance(most, int), "PyMongo has seen to it"
+    assert isinstance(fewest, int), "here, too"
+    if 0 < most < FEWEST:
+        raise _bad(
+            url,
+            f"maxPoolSize={most}: listening for hints and for events keeps two connections, and calls need others",
+            f"leave it out for {MAX_POOL_SIZE}, or expected {FEWEST} at least (0: no limit)",
+        )
+    if 0 < most < fewest:
+        raise _bad(
+            url,
+            f"minPoolSize={fewest}, which is over maxPoolSize={most}",
+            "raise maxPoolSize, or leave minPoolSize out",
+        )
 
 
 def _quiet(text: str, netloc: str) -> str:
