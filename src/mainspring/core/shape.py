@@ -14,11 +14,11 @@ from typing import Any, NotRequired, Union, get_args, get_origin
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError
-from pydantic_core import PydanticSerializationError, SchemaSerializer
+from pydantic_core import SchemaSerializer
 from pydantic_core.core_schema import CoreConfig
 from typing_extensions import TypedDict
 
-from mainspring.core.codec import PAYLOAD_LIMIT, encode_value
+from mainspring.core.codec import DEPTH_LIMIT, PAYLOAD_LIMIT, encode_value
 from mainspring.errors import DefinitionError, InputError
 
 CONFIG = ConfigDict(extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
@@ -70,8 +70,11 @@ class Shape:
                 text = encode_value(self._write(valid, mode="json", warnings="error"), self.what)
         except ValidationError as e:
             raise InputError(f"bad {self.what}: {problems(e)}.") from e
-        except (PydanticSerializationError, UnicodeError, RecursionError) as e:
-            raise InputError(f"bad {self.what}: it cannot be written as JSON ({e}). Pass JSON values.") from e
+        except (ValueError, RecursionError) as e:  # a serializer that raised, half a character, a cycle, too deep
+            raise InputError(
+                f"bad {self.what}: it cannot be written as JSON ({e}). "
+                f"Pass JSON values that do not contain themselves, nested at most {DEPTH_LIMIT} levels deep."
+            ) from e
         if not self._exact:
             self._check_round_trip(valid, text)
         return valid, text
@@ -87,6 +90,8 @@ class Shape:
         """Validated plain values as JSON text, 3 us faster than `encode_value`; None where that has to look closer."""
         raw = self._dump(valid, warnings=False)
         if len(raw) > PAYLOAD_LIMIT or b"NaN" in raw or b"Infinity" in raw or _LONG_DIGITS.search(raw):
+            return None
+        if len(raw) > 2 * DEPTH_LIMIT and raw.count(b"[") + raw.count(b"{") > DEPTH_LIMIT:
             return None
         return raw.decode()
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from mainspring.core.task import Task
-from mainspring.errors import InputError, OutputError, PayloadTooLarge
+from mainspring.errors import OutputError, PayloadTooLarge
 from mainspring.logs import running
 from mainspring.process.handler_context import HandlerContext
 from mainspring.process.reports import Reports
@@ -74,8 +74,9 @@ def _run(order: Order, handlers: Handlers, reports: Reports) -> Returned | Raise
         return raised(error, task, order.job.attempt, context.now())
     try:
         return Returned(result=task.encode_result(value))
-    except (InputError, OutputError, PayloadTooLarge) as error:
-        return raised(error, task, order.job.attempt, context.now(), unfit=True)
+    except BaseException as error:  # the code of a result's own type may raise anything
+        unfit = isinstance(error, (OutputError, PayloadTooLarge))
+        return raised(error, task, order.job.attempt, context.now(), unfit=unfit)
 
 
 def _call(task: Task[Any, Any], context: HandlerContext, arguments: dict[str, Any]) -> Any:
