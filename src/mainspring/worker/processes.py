@@ -124,7 +124,7 @@ class Processes:
 
     def _order(self, hold: Hold) -> Order:
         return Order(
-            job=hold.job.evolve(result=None, runs=(), again=None),
+            job=hold.job.evolve(result=None, again=None),
             input=hold.input or "{}",
             worker=self._worker.id,
             now=self._worker.clock.now(),
