@@ -81,12 +81,11 @@ def test_an_unknown_option_is_wrong_use(shop: Shop, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("args", [["config"], ["queues", "list"], ["doctor"], ["jobs", "list", "--json"]])
+@pytest.mark.parametrize("args", [["config"], ["config", "--help"], ["--help"], ["doctor"], ["jobs", "count", "--json"]])
 def test_a_reader_that_is_gone_is_no_error(shop: Shop, args: list[str]) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
     command = shop.start(*args, stdout=theirs, stderr=subprocess.PIPE)
     os.close(theirs)
     _, told = command.communicate(timeout=60)
-    assert told == ""
-    assert command.returncode in (0, 1)
+    assert (command.returncode, told) == (0, "")

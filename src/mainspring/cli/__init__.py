@@ -19,6 +19,7 @@ from mainspring.cli import (
     demo,
     dev,
     doctor,
+    ends,
     enqueue,
     jobs,
     locks,
@@ -31,6 +32,7 @@ from mainspring.cli import (
 
 app = typer.Typer(
     name="mainspring",
+    cls=ends.Commands,
     help="Background tasks: run workers, and see and steer what is stored.",
     no_args_is_help=True,
     add_completion=False,

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mainspring.admin import JobFilters, JobPage
-from mainspring.cli.output import complain, confirm, fail, print_json_lines, say
+from mainspring.cli.output import complain, confirm, fail, print_json_lines, say, to_the_end
 from mainspring.cli.session import exit_code
 from mainspring.errors import MainspringError
 from mainspring.stores.base import BATCH_ROWS
@@ -67,8 +67,7 @@ async def act(targets: Sequence[str], one: Act, done: str, as_json: bool, key: s
             codes.add(exit_code(error))
             continue
         told = answer if isinstance(answer, Answer) else Answer(done, f"{done} {target}")
-        if not _tell_json(as_json, {key: target, "done": told.done}):
-            say(told.words)
+        _tell(as_json, {key: target, "done": told.done}, told.words)
     if codes:
         raise typer.Exit(min(codes))
 
@@ -101,8 +100,7 @@ async def act_on_all(
         if sofar:
             complain(f"{sofar} {done} before it went wrong. That stays so; the same command goes on with the rest.")
         raise
-    if not _tell_json(as_json, {"done": done, "jobs": sofar}):
-        say(f"{sofar} {done}")
+    _tell(as_json, {"done": done, "jobs": sofar}, f"{sofar} {done}")
 
 
 @contextmanager
@@ -115,11 +113,19 @@ def problem_in_json(as_json: bool, **target: str) -> Iterator[None]:
         raise
 
 
-def _tell_json(as_json: bool, document: dict[str, object]) -> bool:
+def _tell_json(as_json: bool, document: dict[str, object]) -> None:
     """Answer by this document, if that is the wish."""
     if as_json:
-        print_json_lines([document])
-    return as_json
+        with to_the_end():
+            print_json_lines([document])
+
+
+def _tell(as_json: bool, document: dict[str, object], words: str) -> None:
+    """Answer by this document, or in words."""
+    _tell_json(as_json, document)
+    if not as_json:
+        with to_the_end():
+            say(words)
 
 
 @contextmanager

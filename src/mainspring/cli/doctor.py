@@ -11,7 +11,7 @@ import typer
 from mainspring.admin.doctor import Finding, Level, examine
 from mainspring.admin.doctor.finding import danger
 from mainspring.app import Mainspring
-from mainspring.cli.output import JsonOption, note, print_json_lines, print_rows
+from mainspring.cli.output import JsonOption, note, print_json_lines, print_rows, to_the_end
 from mainspring.cli.session import AppOption, run
 from mainspring.cli.settings import read_settings
 from mainspring.errors import DefinitionError
@@ -42,7 +42,8 @@ def doctor(
         return await examine(found, worker=worker, processes=settings.value("processes"))
 
     findings = run(name or app, command)
-    _show(findings, as_json)
+    with to_the_end():
+        _show(findings, as_json)
     wrong = {Level.DANGER, Level.WARNING} if strict else {Level.DANGER}
     if any(finding.level in wrong for finding in findings):
         raise typer.Exit(1)

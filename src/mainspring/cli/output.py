@@ -6,14 +6,16 @@ On a terminal: a table, local times, ages. In a pipe: one line a row, fields bet
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import compress
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -37,14 +39,44 @@ WIDE = 110
 """Columns from which on a job's row has room for everything: an id takes 36 of them."""
 
 
+class _Console(Console):
+    """Rich's, where a reader that is gone is an error like others. Rich itself would end the process with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def silence(stream: TextIO) -> None:
+    """Let what is still written to a stream that nobody reads go nowhere. The interpreter flushes it at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+@contextmanager
+def to_the_end() -> Iterator[None]:
+    """Around what is told of an act: where nobody reads on, the act goes on."""
+    try:
+        yield
+    except BrokenPipeError:
+        silence(sys.stdout)
+
+
 def complain(message: str) -> None:
     """Say on standard error what is wrong, in one line where it can be."""
-    text = "\n".join(clean(line) for line in message.splitlines())
-    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"error: {text}", style="red"))
+    _tell(Text("error: " + "\n".join(clean(line) for line in message.splitlines()), style="red"))
+
+
+def _tell(text: Text) -> None:
+    """Say it on standard error; nobody can be told that this cannot be written."""
+    try:
+        _Console(stderr=True, soft_wrap=True, highlight=False).print(text)
+    except OSError:
+        silence(sys.stderr)
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -56,7 +88,7 @@ def fail(message: str, code: int = 1) -> NoReturn:
 def note(message: str) -> None:
     """Something for eyes only: on standard error, and only where somebody looks."""
     if sys.stderr.isatty():
-        Console(stderr=True, soft_wrap=True, highlight=False).print(Text(clean(message), style="dim"))
+        _tell(Text(clean(message), style="dim"))
 
 
 def say(message: str) -> None:
@@ -111,7 +143,7 @@ def print_rows(
         for row in rows:
             typer.echo("\t".join(_text(cell) for cell in row))
         return
-    console = Console(highlight=False)
+    console = _Console(highlight=False)
     shown = [column not in spare or console.width >= WIDE for column in columns]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in compress(columns, shown):
@@ -124,7 +156,7 @@ def print_rows(
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:
     """Name and value, line by line, but for what is empty; nothing is folded."""
     given = [(name, value) for name, value in fields if _text(value)]
-    console = Console(highlight=False, soft_wrap=True)
+    console = _Console(highlight=False, soft_wrap=True)
     width = max((len(name) for name, _ in given), default=0) + 2
     for name, value in given:
         if on_terminal():
@@ -135,7 +167,7 @@ def print_fields(fields: Sequence[tuple[str, object]]) -> None:
 
 def print_block(title: str, text: str) -> None:
     """Several lines under a title."""
-    Console(highlight=False, soft_wrap=True).print(Text(f"\n{title}", style="bold"))
+    _Console(highlight=False, soft_wrap=True).print(Text(f"\n{title}", style="bold"))
     for line in text.splitlines():
         typer.echo("  " + clean(line))
 
