@@ -41,7 +41,10 @@ DAILY, ONCE, FIXED = {"cron": "@daily"}, {"at": "now"}, {"every": "5m", "fixed_d
         (DAILY, [make_job(state=D)], {}, "failed"),
         (DAILY, [make_job(state=F)], {}, "failed"),
         (DAILY, [make_job(state=F)], {"cleared": "run-0"}, "active"),
-        (DAILY, [make_job(state=F), make_job()], {}, "active"),
+        (DAILY, [make_job(state=F), make_job()], {}, "failed"),
+        (DAILY, [make_job(state=F), make_job(state=X)], {}, "failed"),
+        (DAILY, [make_job(state=C), make_job(state=X), make_job()], {}, "active"),
+        (DAILY, [make_job(state=F), make_job(), make_job()], {"cleared": "run-0"}, "active"),
         (DAILY, [make_job(state=F), make_job(state=C)], {}, "active"),
         (DAILY, [make_job(state=X)], {}, "active"),
         (DAILY, [make_job(state=R)], {"paused": True}, "paused"),
@@ -64,7 +67,7 @@ def test_status(options: dict[str, Any], jobs: list[Job | None], fields: dict[st
 
 
 def test_paused_by_the_act() -> None:
-    assert status(pause(World(cron="@daily").schedule, "why"), {}) == "paused"
+    assert status(pause(World(cron="@daily").schedule, "why", 0), {}) == "paused"
 
 
 def run(attempt: int, outcome: str = "failed", ended: int = 0) -> Run:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mainspring.core.job import Job
+from mainspring.core.job import Job, Run
 from mainspring.core.schedule import Missed
 from mainspring.core.schedule_acts import changed, expires_at, pause, redeclared, resume
 from mainspring.core.ticks import LONGEST_QUEUE, Placing, due_at, job_of, note_run, stands
@@ -278,7 +278,7 @@ def test_nothing_of_a_pause_is_made_up_for() -> None:
     world.look(10 * M)
     world.begin()
     world.look(25 * M)
-    world.schedule = pause(world.schedule, "why")
+    world.schedule = pause(world.schedule, "why", START + world.now)
     assert (world.schedule.skipped, world.schedule.backlog, due_at(world.schedule, START)) == (1, (), None)
     assert world.look(40 * M).due_at is None
     world.schedule = resume(world.schedule, START + 45 * M)
@@ -291,19 +291,19 @@ def test_nothing_of_a_pause_is_made_up_for() -> None:
 def test_resumed_at_the_time_of_a_tick_that_ran() -> None:
     world = every(start="now")
     world.run(0)
-    world.schedule = resume(pause(world.schedule, ""), START)
+    world.schedule = resume(pause(world.schedule, "", START + world.now), START)
     world.run(0)
     assert (world.ran, world.counts, world.next) == ([0], (1, 0, 0), 10 * M)
 
 
 def test_a_single_run_whose_time_came_in_a_pause() -> None:
     world = World(at=at(5 * M))
-    world.schedule = pause(world.schedule, "")
+    world.schedule = pause(world.schedule, "", START + world.now)
     world.look(HOUR)
     world.schedule = resume(world.schedule, START + HOUR)
     world.run(HOUR)
     assert world.ran == [5 * M]
-    world.schedule = resume(pause(world.schedule, ""), START + HOUR)
+    world.schedule = resume(pause(world.schedule, "", START + world.now), START + HOUR)
     world.run(2 * HOUR)
     assert world.ran == [5 * M]
 
@@ -313,7 +313,7 @@ def test_fixed_delay_after_a_pause(goes_on: bool) -> None:
     world = every(fixed_delay=True)
     world.look(10 * M)
     world.begin()
-    world.schedule = pause(world.schedule, "")
+    world.schedule = pause(world.schedule, "", START + world.now)
     if not goes_on:
         world.end()
     world.look(20 * M)
@@ -441,12 +441,15 @@ def test_a_tick_that_was_being_fired_when_its_schedule_was_paused() -> None:
     for fired in (0, 1):
         late = tick_job(world, world.next or 0)
         assert len(world.ran) == fired
-        assert not stands(pause(world.schedule, ""), late)
+        assert not stands(pause(world.schedule, "", START), late)
         assert not stands(world.schedule.evolve(retired=True), late)
         world.run(10 * M)
-        assert stands(pause(world.schedule, ""), tick_job(world, 10 * M)), "it was fired before"
+        job = tick_job(world, 10 * M)
+        assert not stands(pause(world.schedule, "", START), job), "it has not begun"
+        begun = job.evolve(runs=(Run(claim=1, attempt=1, outcome="interrupted", started_at=START, ended_at=START),))
+        assert stands(pause(world.schedule, "", START), begun), "what runs goes on"
     once = World(at=at(M))
-    assert stands(pause(once.schedule, ""), tick_job(once, M))
+    assert stands(pause(once.schedule, "", START), tick_job(once, M))
 
 
 def test_a_job_that_waits_while_its_history_is_short() -> None:

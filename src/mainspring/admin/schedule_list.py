@@ -12,7 +12,7 @@ from mainspring.core.job import Job
 from mainspring.core.naming import check_count
 from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import Schedule, decode_schedule
-from mainspring.core.schedule_status import STATUSES, status
+from mainspring.core.schedule_status import STATUSES, looked_up, newest, status
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import BATCH_ROWS
 from mainspring.triggers.clock import rows_of
@@ -106,19 +106,15 @@ def _matches(schedule: Schedule, task: str | None, search: str | None) -> bool:
     return search is None or search.casefold() in text
 
 
-def _entries(schedule: Schedule) -> set[str]:
-    return {*schedule.live, *schedule.recent[-1:]}
-
-
 async def _rows(client: Client, schedules: Sequence[Schedule]) -> Rows:
-    ids = [schedule.job_id(entry) for schedule in schedules for entry in _entries(schedule)]
+    ids = [schedule.job_id(entry) for schedule in schedules for entry in looked_up(schedule)]
     return await rows_of(client.store, ids)
 
 
 def _by_entry(schedule: Schedule, rows: Rows) -> Rows:
-    return {entry: rows.get(schedule.job_id(entry)) for entry in _entries(schedule)}
+    return {entry: rows.get(schedule.job_id(entry)) for entry in looked_up(schedule)}
 
 
 def _last_run(schedule: Schedule, rows: Rows) -> int:
-    job = rows.get(schedule.job_id(schedule.recent[-1])) if schedule.recent else None
-    return 0 if job is None else job.started_at or job.scheduled_at
+    last = newest(schedule, _by_entry(schedule, rows))
+    return 0 if last is None else last[1].started_at or last[1].scheduled_at

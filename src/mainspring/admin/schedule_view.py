@@ -115,8 +115,8 @@ class ScheduleInfo:
 def info_of(
     schedule: Schedule, rows: Mapping[str, Job | None], now: int, lines: Sequence[LogLine] = ()
 ) -> ScheduleInfo:
-    """`rows`: the jobs by entry, those of `live` and the last of `recent`; `lines`: the log of the last."""
-    last = newest(schedule, rows)
+    """`rows`: the jobs by entry, those that are `looked_up`; `lines`: the log of the newest."""
+    last = schedule_status.newest(schedule, rows)
     executions = [] if last is None else executions_of(*last, lines)
     started = [one.started_at for one in executions if one.started_at is not None]
     job = None if last is None or last[0] == schedule.cleared else last[1]
@@ -183,13 +183,6 @@ def _running(schedule: Schedule) -> dict[str, Any]:
         "priority": schedule.priority,
         "history": schedule.history,
     }
-
-
-def newest(schedule: Schedule, rows: Mapping[str, Job | None]) -> tuple[str, Job] | None:
-    """The last entry that has a job, and that."""
-    entry = schedule.recent[-1] if schedule.recent else None
-    row = None if entry is None else rows.get(entry)
-    return None if entry is None or row is None else (entry, row)
 
 
 def executions_of(entry: str, job: Job, lines: Sequence[LogLine]) -> list[Execution]:

@@ -13,7 +13,7 @@ from typing import Any, Unpack
 
 from mainspring.admin.connection import App
 from mainspring.admin.schedule_list import SchedulePage, list_schedules
-from mainspring.admin.schedule_view import Execution, ScheduleInfo, executions_of, info_of, newest
+from mainspring.admin.schedule_view import Execution, ScheduleInfo, executions_of, info_of
 from mainspring.admin.upcoming import describe_times, preview_times
 from mainspring.client import Client
 from mainspring.core import schedule_acts, states, ticks
@@ -25,6 +25,7 @@ from mainspring.core.naming import check_count, check_name, check_reason
 from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import Schedule, decode_schedule, encode_schedule
 from mainspring.core.schedule_options import PreviewOptions, ScheduleOptions
+from mainspring.core.schedule_status import looked_up, newest
 from mainspring.core.task import Task
 from mainspring.errors import (
     Contended,
@@ -80,7 +81,7 @@ class Schedules:
         text = await client.encode_input(task_name, {} if input is None else input)
         now = client.clock.now()
         made = schedule_acts.new_schedule(name, task_name, text, options, now)
-        made = schedule_acts.pause(made, "") if paused else made
+        made = made.evolve(paused=True) if paused else made
         async with self._app.audit.act("schedules.create", name, reason=reason) as act:
             act.detail = {"task": task_name, "paused": paused, **options}
             [won] = await client.store.write([_record(made, Record(kind=SCHEDULE, name=name), now)])
@@ -194,7 +195,7 @@ class Schedules:
         def paused(schedule: Schedule, now: int) -> Schedule:
             if schedule.paused:
                 raise IllegalTransition("pause", name, "paused", "one that is not paused", what="schedule")
-            return schedule_acts.pause(schedule, reason).evolve(updated_at=now)
+            return schedule_acts.pause(schedule, reason, now).evolve(updated_at=now)
 
         return await self._changed("schedules.pause", name, paused, reason=reason)
 
@@ -245,14 +246,15 @@ class Schedules:
         check_reason(reason)
         client = await self._app.connect()
         schedule = await self._stored(client, name)
-        rows = await rows_of(client.store, [schedule.job_id(entry) for entry in schedule.live])
-        for job in rows.values():
+        rows = await _rows(client, schedule)
+        for entry in schedule.live:
+            job = rows[entry]
             if job is not None and job.state is State.WAITING and job.attempts:
                 await _reset(client, job.id)
         return await self._changed(
             "schedules.reset_retries",
             name,
-            lambda found, now: found.evolve(cleared=_last(found) if not _waits(rows, found) else "", updated_at=now),
+            lambda found, now: found.evolve(cleared=_failure(found, rows), updated_at=now),
             reason=reason,
         )
 
@@ -321,12 +323,17 @@ def _record(schedule: Schedule, old: Record, now: int) -> Record:
 
 
 async def _info(client: Client, schedule: Schedule, output: bool = False) -> ScheduleInfo:
-    entries = {*schedule.live, *schedule.recent[-1:]}
-    found = await rows_of(client.store, [schedule.job_id(entry) for entry in entries])
-    rows = {entry: found[schedule.job_id(entry)] for entry in entries}
+    rows = await _rows(client, schedule)
     last = newest(schedule, rows)
     lines = await client.store.tail(last[1].id, 0, BATCH_ROWS) if output and last is not None else []
     return info_of(schedule, rows, client.clock.now(), lines)
+
+
+async def _rows(client: Client, schedule: Schedule) -> dict[str, Job | None]:
+    """The jobs by which it is said how a schedule is, by their entries."""
+    entries = looked_up(schedule)
+    found = await rows_of(client.store, [schedule.job_id(entry) for entry in entries])
+    return {entry: found[schedule.job_id(entry)] for entry in entries}
 
 
 async def _wake(client: Client) -> None:
@@ -370,14 +377,10 @@ async def _reset(client: Client, id: str) -> None:
         pass
 
 
-def _waits(rows: Mapping[str, Job | None], schedule: Schedule) -> bool:
-    last = _last(schedule)
-    job = rows.get(schedule.job_id(last)) if last else None
-    return job is not None and job.state in LIVE
-
-
-def _last(schedule: Schedule) -> str:
-    return schedule.recent[-1] if schedule.recent else ""
+def _failure(schedule: Schedule, rows: Mapping[str, Job | None]) -> str:
+    """The entry whose failure is forgotten: the newest, unless it goes on."""
+    last = newest(schedule, rows)
+    return "" if last is None or last[1].state in LIVE else last[0]
 
 
 def _input_of(schedule: Schedule) -> dict[str, Any]:

@@ -52,7 +52,7 @@ _RUNNING: dict[str, Any] = {
     "catch_up_max": _number("Make up for so many at most. Default: 100."),
     "overlap": _text("RULE", "A time that comes during a run: skip (default), queue or allow."),
     "jitter": _text("TIME", "Start each run up to this much later, at random."),
-    "max_retries": _number("Retries of a run that failed. Default: as the task says."),
+    "max_retries": _text("N", f'Retries of a run that failed; or "{NONE}": as the task says (default).'),
     "retry_delay": _text("TIME", "Beside --max-retries: the time before each. Default: 1m."),
     "timeout": _text("TIME", f'Of each run, or "{NONE}": as the task says (default).'),
     "queue": _text("NAME", f'Or "{NONE}": as the task says (default).'),
@@ -61,7 +61,7 @@ _RUNNING: dict[str, Any] = {
     "description": _text("TEXT", "For people."),
 }
 _DURATIONS = ("every", "catch_up_window", "jitter", "retry_delay", "timeout")
-_REMOVABLE = ("catch_up_window", "timeout", "queue", "priority")
+_REMOVABLE = ("catch_up_window", "timeout", "queue", "priority", "max_retries")
 
 
 def read_moment(text: str, what: str, zone: str | None) -> datetime | str:
@@ -97,7 +97,9 @@ def _value(name: str, value: Any, chosen: dict[str, Any]) -> Any:
     if name in ("at", "start"):
         return read_moment(value, flag, chosen.get("timezone"))
     if name == "priority":
-        return _whole(value, flag)
+        return _whole(value, flag, "a whole number from 0 to 100")
+    if name == "max_retries":
+        return _whole(value, flag, "a whole number, 0 or more")
     return not value if name == "once" else value
 
 
@@ -105,11 +107,11 @@ def _duration(text: str, flag: str) -> Duration:
     return duration_of(text, flag)
 
 
-def _whole(text: str, flag: str) -> int:
+def _whole(text: str, flag: str, expected: str) -> int:
     try:
         return int(text)
     except ValueError as e:
-        raise DefinitionError(f'bad {flag}: {text!r}. Expected a whole number from 0 to 100, or "{NONE}".') from e
+        raise DefinitionError(f'bad {flag}: {text!r}. Expected {expected}, or "{NONE}".') from e
 
 
 with_times = taking(_TIMES, _read)

@@ -11,6 +11,7 @@ zone since 1969 (a test looks), so one change at a time is all that needs though
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -35,6 +36,8 @@ MACROS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+_TO_SUNDAY = re.compile(r"(?<!sun)-sun(?![^,/\s])", re.IGNORECASE)
+"""A range that ends on Sunday, which is the 0 of `cronsim`, and its 7."""
 _EPOCH = datetime(1970, 1, 1)
 _END = 4_102_444_800
 """2100-01-01. Later than that nothing is looked for: rules of zones are a guess by then."""
@@ -223,7 +226,7 @@ class _Pattern:
 
     def __init__(self, expression: str) -> None:
         fields = MACROS.get(expression.strip().lower(), expression)
-        self._parsed = CronSim(fields, _EPOCH)
+        self._parsed = CronSim(_TO_SUNDAY.sub("-7", fields), _EPOCH)
         self.fields = tuple(str(field) for field in self._parsed.parts)
         self.elapsed = any(part == "*" or "/" in part for part in self.fields[2].split(","))
 

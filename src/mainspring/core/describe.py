@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from cronsim import CronSim
 from cronsim.explain import Expression
 
 from mainspring.core.cron import Cron, Touched
@@ -42,6 +43,7 @@ def describe(trigger: Trigger, now: int) -> str:
 
 def _shape(fields: tuple[str, ...]) -> str:
     """The expression without its zone."""
+    fields = _without_idle_days(fields)
     second, minute, hour, *date = fields
     if date == ["*", "*", "*"] and (interval := _interval(second, minute, hour)):
         return f"every {interval}"
@@ -49,6 +51,16 @@ def _shape(fields: tuple[str, ...]) -> str:
     if times and days:
         return f"{days} at {times}"
     return _explained(fields)
+
+
+def _without_idle_days(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Where both day and weekday are restricted either will do; so if one of them names all, it is every day."""
+    *_, day, month, weekday = fields
+    if day.startswith("*") or weekday.startswith("*"):
+        return fields
+    parsed = CronSim(" ".join(fields), _EPOCH)
+    every_day = parsed.days >= set(range(1, 32)) or parsed.weekdays >= set(range(1, 7)) and parsed.weekdays & {0, 7}
+    return (*fields[:3], "*", month, "*") if every_day else fields
 
 
 def _interval(second: str, minute: str, hour: str) -> str | None:

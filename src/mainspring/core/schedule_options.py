@@ -70,7 +70,8 @@ class RunOptions(TypedDict, total=False):
     catch_up_max     of "all": at most so many, the newest ones. Default 100.
     overlap      a time comes while a run goes on: "skip" (default): it is left out; "queue": it runs after; "allow".
     jitter       start each run this much later at the most, at random.
-    max_retries, retry_delay   retries of a run that failed, and the time before each (default "1m").
+    max_retries, retry_delay   retries of a run that failed (None: as the task says), and the time before each (default
+                 "1m").
     retry        a full policy instead: Retry(...). Default: the task's.
     timeout, queue, priority   instead of the task's.
     history      runs that are kept. Default 50.
@@ -82,7 +83,7 @@ class RunOptions(TypedDict, total=False):
     catch_up_max: int
     overlap: Overlap
     jitter: Duration
-    max_retries: int
+    max_retries: int | None
     retry_delay: Duration
     retry: Retry | None
     timeout: Duration | None

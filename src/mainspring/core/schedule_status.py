@@ -7,12 +7,33 @@ from collections.abc import Mapping
 from mainspring.core.job import LIVE, Job, State
 from mainspring.core.schedule import Schedule
 
+LOOKED_AT = 3
+"""The last entries among which the newest is looked for that has begun."""
+
+
+def looked_up(schedule: Schedule) -> set[str]:
+    """The entries whose jobs are needed to say how a schedule is: those of `live`, and the last ones."""
+    return {*schedule.live, *schedule.recent[-LOOKED_AT:]}
+
+
+def newest(schedule: Schedule, rows: Mapping[str, Job | None]) -> tuple[str, Job] | None:
+    """The last entry whose run has begun, and its job: one that waits for its jitter or for a place, or was cancelled
+    before it began, says nothing of how things are. Where none has begun, the last that has a job."""
+    found = [(entry, row) for entry in schedule.recent[-LOOKED_AT:] if (row := rows.get(entry)) is not None]
+    begun = [pair for pair in found if has_begun(pair[1])]
+    return (begun or found)[-1] if found else None
+
+
+def has_begun(job: Job) -> bool:
+    """Whether a run of it has ever begun."""
+    return bool(job.runs) or job.attempts > 0 or job.state not in (State.WAITING, State.PAUSED, State.CANCELLED)
+
 
 def status(schedule: Schedule, rows: Mapping[str, Job | None]) -> str:
-    """active, paused, retired, running, completed, failed or retry-scheduled. `rows`: jobs by their entries, those of
-    `live` and the last one of `recent`."""
+    """active, paused, retired, running, completed, failed or retry-scheduled. `rows`: the jobs of the entries that are
+    `looked_up`."""
     live = [row for entry in schedule.live if (row := rows.get(entry)) is not None and row.state in LIVE]
-    last = rows.get(schedule.recent[-1]) if schedule.recent else None
+    last = newest(schedule, rows)
     if schedule.paused:
         return "paused"
     if schedule.retired:
@@ -21,7 +42,7 @@ def status(schedule: Schedule, rows: Mapping[str, Job | None]) -> str:
         return "running"
     if any(row.state is State.WAITING and row.attempts for row in live):
         return "retry-scheduled"
-    if last is not None and failed(last) and schedule.recent[-1] != schedule.cleared:
+    if last is not None and failed(last[1]) and last[0] != schedule.cleared:
         return "failed"
     waits = schedule.next is not None or schedule.backlog or live or schedule.fixed_delay
     return "active" if waits else "completed"

@@ -22,12 +22,14 @@ ON_TIME = UNITS["m"]
 RECHECK = 10_000
 """ms after which a schedule that waits for the end of a run looks again. Whoever ends the run looks at once."""
 LONGEST_QUEUE = 100
-"""Ticks that may wait for their turn; more are left out."""
+"""Ticks that may wait for their turn; more are left out, but for those that are caught up at once."""
 KEPT = 90 * UNITS["d"]
 """The least time for which the row of a run is kept, if its schedule does not count it out before; and how long a
 schedule is kept that is over."""
 NOTED = 20
-"""Entries that are looked up for whether they still go on."""
+"""Entries that are looked up for whether they still go on, where nothing hangs on it: runs may overlap."""
+AT_ONCE = 500
+"""The same where a tick does not run beside another run: only runs that are asked for by hand can be so many."""
 
 
 class Plan(NamedTuple):
@@ -73,7 +75,7 @@ def plan(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> Plan:
         if several and _release(schedule)[1]:
             return Plan(schedule, ticks, now, dropped + out)
     schedule, more, gone = _fire(schedule)
-    return Plan(schedule, ticks + more, due_at(schedule, now), dropped + out + gone)
+    return Plan(schedule, ticks + more, due_at(schedule, now, rows), dropped + out + gone)
 
 
 def open_entries(schedule: Schedule, now: int) -> tuple[str, ...]:
@@ -128,12 +130,21 @@ def asleep(schedule: Schedule) -> bool:
     return schedule.paused or schedule.retired
 
 
-def due_at(schedule: Schedule, now: int) -> int | None:
-    """When to look at it again."""
+def due_at(schedule: Schedule, now: int, rows: Mapping[str, Job | None] | None = None) -> int | None:
+    """When to look at it again. `rows`: the jobs of its `open_entries`, where they are known."""
     if asleep(schedule):
         return None
     times = [schedule.next] if schedule.next is not None else []
-    return min([*times, now + RECHECK] if schedule.waits else times, default=None)
+    return min([*times, _recheck(schedule, rows or {}, now)] if schedule.waits else times, default=None)
+
+
+def _recheck(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> int:
+    """When to look again at a schedule that waits for the end of a run: not before it may have ended, if that is to
+    begin, or to be tried again, at a time that is known."""
+    known = [row for entry in schedule.live if (row := rows.get(entry)) is not None]
+    if len(known) < len(schedule.live) or not all(row.state is State.WAITING for row in known):
+        return now + RECHECK
+    return max(now, *(row.due_at for row in known)) + RECHECK
 
 
 def _goes_on(row: Job | None) -> bool:
@@ -194,7 +205,7 @@ def _next(schedule: Schedule, now: int) -> int | None:
 
 def _queue(schedule: Schedule, ticks: list[int]) -> Schedule:
     backlog = (*schedule.backlog, *ticks)
-    left_out = backlog[LONGEST_QUEUE:] if schedule.overlap == "queue" else ()
+    left_out = backlog[max(LONGEST_QUEUE, len(ticks)) :] if schedule.overlap == "queue" else ()
     if left_out:
         schedule = schedule.evolve(skipped=schedule.skipped + len(left_out), last_skipped=left_out[-1])
     return schedule.evolve(backlog=backlog[: len(backlog) - len(left_out)])
@@ -220,13 +231,15 @@ def _note(schedule: Schedule, entries: list[str]) -> tuple[Schedule, tuple[str, 
         return schedule, ()
     recent = (*schedule.recent, *entries)
     cut = max(0, len(recent) - schedule.history)
-    noted = schedule.evolve(recent=recent[cut:], live=(*schedule.live, *entries)[-NOTED:])
-    return noted, recent[:cut]
+    most = NOTED if schedule.overlap == "allow" else AT_ONCE
+    return schedule.evolve(recent=recent[cut:], live=(*schedule.live, *entries)[-most:]), recent[:cut]
 
 
 def note_run(schedule: Schedule, entry: str) -> tuple[Schedule, tuple[str, ...]]:
-    """The schedule with a run that was asked for by hand, and the entries that its history drops."""
-    return _note(schedule.evolve(cleared=""), [entry])
+    """The schedule with a run that was asked for by hand, and the entries that its history drops. What counts from the
+    end of a run counts from the end of this one."""
+    counted = schedule.fixed_delay and schedule.recurring and not asleep(schedule)
+    return _note(schedule.evolve(cleared="", next=None if counted else schedule.next), [entry])
 
 
 # -- jobs --------------------------------------------------------------------------------------------------------
@@ -263,7 +276,11 @@ def stands(schedule: Schedule | None, job: Job) -> bool:
     entry = _entry(job)
     if schedule is None or schedule.job_id(entry) != job.id:
         return False
-    if not entry.isdigit() or entry in schedule.recent or entry in schedule.live:
+    if not entry.isdigit():
+        return True
+    if schedule.paused and schedule.recurring and not job.runs:
+        return False  # it has waited for its jitter or for a place
+    if entry in schedule.recent or entry in schedule.live:
         return True
     if not _is_past(schedule, int(entry)):
         # Not noted yet: whoever added it is about to, or has died over it. A single run has its turn after a pause,

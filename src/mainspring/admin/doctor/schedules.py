@@ -10,7 +10,7 @@ from mainspring.core.duration import humanize
 from mainspring.core.job import Job
 from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import Schedule, decode_schedule
-from mainspring.core.schedule_status import status
+from mainspring.core.schedule_status import looked_up, status
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import BATCH_ROWS
 from mainspring.triggers.clock import rows_of
@@ -66,10 +66,10 @@ def _failed(names: Sequence[str]) -> Finding | None:
 
 
 async def _failing(client: Client, schedules: Sequence[Schedule]) -> list[str]:
-    ids = [schedule.job_id(schedule.recent[-1]) for schedule in schedules if schedule.recent]
+    ids = [schedule.job_id(entry) for schedule in schedules for entry in looked_up(schedule)]
     rows = await rows_of(client.store, ids)
-    return [schedule.name for schedule in schedules if status(schedule, _last(schedule, rows)) == "failed"]
+    return [schedule.name for schedule in schedules if status(schedule, _by_entry(schedule, rows)) == "failed"]
 
 
-def _last(schedule: Schedule, rows: dict[str, Job | None]) -> dict[str, Job | None]:
-    return {entry: rows.get(schedule.job_id(entry)) for entry in schedule.recent[-1:]}
+def _by_entry(schedule: Schedule, rows: dict[str, Job | None]) -> dict[str, Job | None]:
+    return {entry: rows.get(schedule.job_id(entry)) for entry in looked_up(schedule)}
