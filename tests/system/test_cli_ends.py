@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 from mainspring import Mainspring
 from mainspring.core.job import State
 from tests.factory import make_job
-from tests.system.cli_shop import Shop
+from tests.system.cli_shop import SOURCE, Shop
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +50,72 @@ def unread(shop: Shop, *args: str) -> tuple[int, str]:
     os.close(theirs)
     _, told = command.communicate(timeout=60)
     return command.returncode, told
+
+
+def said(command: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """How a command has ended, and what it has said."""
+    out, told = command.communicate(timeout=60)
+    return command.returncode, out, told
+
+
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+SIGNALLED = """
+import signal
+from mainspring.stores.sqlite.store import SQLiteStore
+
+save, calls = SQLiteStore.save, 0
+
+async def signalled(self, *args, **kwargs):
+    global calls
+    calls += 1
+    if calls == 2:
+        signal.raise_signal(signal.{name})
+    return await save(self, *args, **kwargs)
+
+SQLiteStore.save = signalled
+"""
+"""In a module of an app: a signal comes in the middle of an act on many jobs."""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_an_act_on_many_with_a_word_and_an_entry(shop: Shop, name: str, code: int) -> None:
+    add(shop, 1_700, state=State.WAITING)
+    (shop.folder / "shop.py").write_text(SOURCE + SIGNALLED.format(name=name))
+    ended, out, told = said(shop.start("jobs", "pause", "--task", "send", "--yes", "--json"))
+    done = shop.call(lambda app: app.jobs.count(status="paused"))
+    assert 0 < done < 1_700
+    assert (ended, json.loads(out)) == (code, {"done": "paused", "jobs": done, "error": f"interrupted by {name}"})
+    assert told.startswith(f"error: interrupted by {name}: {done} paused. That stays so;")
+    [entry] = shop.call(lambda app: app.audit.list())
+    assert (entry.action, entry.outcome, entry.changed) == ("jobs.pause", "interrupted", done)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_a_signal_ends_a_question(shop: Shop, name: str, code: int) -> None:
+    ours, theirs = pty.openpty()
+    command = shop.start("dead", "purge", stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while b"[y/N]: " not in seen:
+            seen += os.read(ours, 4096)
+        while Path(f"/proc/{command.pid}/stat").read_text().rpartition(") ")[2][0] != "S":
+            pass  # it has asked, and does not read yet
+        command.send_signal(signal.Signals[name])
+        assert command.wait(timeout=60) == code
+    finally:
+        command.kill()
+        command.wait()
+        os.close(ours)
+
+
+def test_a_signal_that_is_ignored_stays_so(shop: Shop) -> None:
+    add(shop, 1_700, state=State.WAITING)
+    (shop.folder / "shop.py").write_text(SOURCE + SIGNALLED.format(name="SIGHUP"))
+    command = ["nohup", sys.executable, "-m", "mainspring.cli", "jobs", "pause", "--task", "send", "--yes"]
+    ended = subprocess.run(command, cwd=shop.folder, env=shop.environment(), capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "1700 paused\n")
 
 
 # -- standard output ---------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The command line: `mainspring worker`, `enqueue`, `jobs`, `schedules`, `doctor` and the others.
 
 It parses, calls `admin`, the app or the supervisor, and prints. Nothing is decided here.
-Exit codes: 0 done; 1 it failed, or what was named does not exist; 2 wrong use; 130 interrupted.
+Exit codes: 0 done; 1 it failed, or what was named does not exist; 2 wrong use; 130 interrupted, 143 by SIGTERM, 129 by
+SIGHUP.
 """
 
 from __future__ import annotations

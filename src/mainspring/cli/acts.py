@@ -91,9 +91,10 @@ async def act_on_all(
                 shown(seen)
 
             sofar = await bulk(tell)
-    except asyncio.CancelledError:
-        _tell_json(as_json, {"done": done, "jobs": sofar, "error": "interrupted"})
-        complain(f"interrupted: {sofar} {done}. That stays so; the same command goes on with the rest.")
+    except asyncio.CancelledError as error:
+        why = f"interrupted by {error}" if str(error) else "interrupted"
+        _tell_json(as_json, {"done": done, "jobs": sofar, "error": why})
+        complain(f"{why}: {sofar} {done}. That stays so; the same command goes on with the rest.")
         raise
     except MainspringError as error:
         _tell_json(as_json, {"done": done, "jobs": sofar, "error": str(error)})

@@ -35,6 +35,8 @@ COLOURS = {
 }  # fmt: skip
 
 
+ENDING = tuple(signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if name in signal.Signals.__members__)
+"""The signals that end a command as Ctrl-C does, each with an exit code of its own: 128 and its number."""
 WIDE = 110
 """Columns from which on a job's row has room for everything: an id takes 36 of them."""
 
@@ -115,12 +117,21 @@ def confirm(question: str, yes: bool) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """While input is waited for: Ctrl-C ends that. An event loop would only note it, and wait for the answer."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """While input is waited for: Ctrl-C ends that, and other signals do. An event loop would only note them, and wait
+    for the answer."""
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, _leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    raise typer.Exit(128 + number)
 
 
 def print_json(value: Any) -> None:

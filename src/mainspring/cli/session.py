@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import signal
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from mainspring.app import Mainspring
-from mainspring.cli.output import fail
+from mainspring.cli.output import ENDING, fail
 from mainspring.cli.project import TABLE
 from mainspring.cli.settings import find_name
 from mainspring.errors import DefinitionError, MainspringError
@@ -94,10 +96,11 @@ def run(name: str | None, command: Callable[[Mainspring], Awaitable[T]]) -> T:
     app = find_app(name)
 
     async def session() -> T:
-        try:
-            return await command(app)
-        finally:
-            await app.close()
+        with _ended_by_signals():
+            try:
+                return await command(app)
+            finally:
+                await app.close()
 
     try:
         return asyncio.run(session())
@@ -105,6 +108,32 @@ def run(name: str | None, command: Callable[[Mainspring], Awaitable[T]]) -> T:
         fail(str(error), exit_code(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Around a command: a signal that would end the process cancels it, as Ctrl-C does, so that what it has done is
+    noted and told. The second one ends the process."""
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    came: list[signal.Signals] = []
+
+    def end(number: signal.Signals) -> None:
+        came.append(number)
+        loop.remove_signal_handler(number)
+        if task is not None:
+            task.cancel(number.name)
+
+    for number in ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            with suppress(NotImplementedError):  # on Windows
+                loop.add_signal_handler(number, end, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not came:
+            raise
+        raise typer.Exit(128 + came[0]) from None
 
 
 def exit_code(error: MainspringError) -> int:
