@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mainspring import IllegalTransition, JobNotFound, Mainspring
+from mainspring import DeadLetter, IllegalTransition, JobNotFound, Mainspring
 from mainspring.core.job import Error
 from mainspring.core.outcome import Dead, Failure, Success
 from tests.system.conftest import run_one
@@ -72,6 +72,24 @@ async def test_dead_letters_are_filtered(app: Mainspring) -> None:
     assert [job.id for job in await app.dead_letters.list(task="a", error="boom")] == [ids["a"]]
     assert await app.dead_letters.retry_all(queue="others") == 1
     assert await app.dead_letters.count() == 2
+
+
+async def test_what_a_handler_called_dead_is_found_by_its_words(app: Mainspring) -> None:
+    @app.task(name="send")
+    async def send(to: str) -> None:
+        raise DeadLetter(f"{to} is no address")
+
+    await dead(app)
+    handle = await send.enqueue("nobody")
+    async with app.worker(tasks=["send"]) as worker:
+        await worker.drain()
+
+    assert [job.id for job in await app.dead_letters.list(error="No Address")] == [handle.id]
+    assert [job.id for job in await app.jobs.list(status=["failed", "dead"], error="is no")] == [handle.id]
+    assert await app.dead_letters.count(error="nobody") == await app.jobs.count(error="nobody") == 1
+    assert await app.jobs.count(has_error=True) == 2
+    assert await app.jobs.retry(error="no address") == 1
+    assert await app.dead_letters.count() == 1
 
 
 async def test_dead_letters_come_in_pages(app: Mainspring) -> None:

@@ -108,6 +108,25 @@ async def test_by_error_and_whether_there_is_one(app: Mainspring) -> None:
     assert await found(app, has_error=True, status="retrying") == ["2"]
 
 
+async def test_by_the_reason_of_what_ended_badly(app: Mainspring) -> None:
+    await add(app, "1", State.DEAD, reason="nobody is no address")
+    await add(app, "2", State.DEAD, reason="exhausted", error=BOOM)
+    await add(app, "3", State.FAILED, reason="No Address", task="u", queue="others")
+    await add(app, "4", State.CANCELLED, reason="no address")
+    await add(app, "5", State.COMPLETED, reason="no address")
+    await add(app, "6", State.DEAD, reason="no address", error=BOOM)
+
+    assert await found(app, error="no ADDRESS") == ["1", "3", "6"]
+    assert await found(app, error="no address", status="dead", task="t") == ["1", "6"]
+    assert await found(app, error="boom") == ["2", "6"]
+    assert await found(app, error="exhausted") == ["2"]
+    assert await found(app, has_error=True) == ["1", "2", "3", "6"]
+    assert await found(app, has_error=False) == ["4", "5"]
+    totals = await app.jobs.totals(error="no address")
+    assert (totals["dead"], totals["failed"], totals["cancelled"]) == (2, 1, 0)
+    assert (await app.jobs.totals(error="no address", task=["u", "v"]))["dead"] == 0
+
+
 async def test_by_worker_and_origin(app: Mainspring) -> None:
     await add(app, "1", State.RUNNING, worker="w:1", token="x", claims=1)
     await add(app, "2", origin="schedule:nightly")

@@ -94,15 +94,20 @@ class Jobs:
     async def totals(self, **filters: Unpack[JobFilters]) -> dict[str, int]:
         """How many jobs there are of each stored state: waiting (scheduled, pending or retrying), running, paused,
         completed, failed, dead, cancelled. By task, queue and origin it reads no job, however many there are; for
-        looking often. Raises `DefinitionError` for filters that need a look at each job, and `status`."""
+        looking often. By `error` it reads them all. Raises `DefinitionError` for filters that need a look at each job, and `status`."""
         client = await self._app.connect()
         selection = await chosen(client, filters)
-        if filters.get("status") is not None or not selection.counted:
+        if filters.get("status") is not None or not replace(selection, error=None).counted:
             raise DefinitionError(
                 f"totals by {', '.join(filters)}. Expected task, queue, origin, worker, error or created_...: it reads "
                 "no job, and tells all statuses. For others: count, counts."
             )
         totals: dict[str, int] = {state.value: 0 for state in State}
+        if selection.error is not None:
+            async for jobs in pages(client.store, selection, client.clock.now()):
+                for job in jobs:
+                    totals[job.state.value] += 1
+            return totals
         for count in await client.store.count(selection.query):
             totals[count.state.value] += count.jobs if selection.counts(count) else 0
         return totals

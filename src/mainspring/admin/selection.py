@@ -47,8 +47,9 @@ class JobFilters(TypedDict, total=False):
     key              the job that holds this key of a call.
     worker           who claimed it last, by id.
     origin           what asked for it: "call", or a schedule or a trigger by name.
-    error            text that the last error holds, in any case of letters.
-    has_error        whether there is a last error.
+    error            text that the last error holds, in any case of letters; of a failed or dead job also its reason,
+                     which is what a `DeadLetter` said, or "exhausted", "not retryable", "poison".
+    has_error        whether there is a last error, or such a reason.
     created_after    inclusive, an aware datetime.     created_before: exclusive. Likewise:
     ended_after, ended_before   when it completed, failed, died or was cancelled.
     due_after, due_before       when it is due, of what waits or is paused.
@@ -85,6 +86,7 @@ class Span(NamedTuple):
 
 EVER = Span()
 _DUE = frozenset({State.WAITING, State.PAUSED})
+_BADLY = frozenset({State.FAILED, State.DEAD})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,8 @@ class Selection:
     ids: tuple[str, ...] | None = None
     """Where the rows are read by their ids, and the query is only a test."""
     key: str | None = None
+    error: str | None = None
+    """Not in the query: a store tests the last error alone, and a handler may say in the reason why it ended."""
     has_error: bool | None = None
     ended: Span = EVER
     due: Span = EVER
@@ -108,8 +112,8 @@ class Selection:
     @property
     def counted(self) -> bool:
         """Whether the store's counts, filtered by `counts`, tell how many there are."""
-        by_row = (self.statuses, self.ids, self.key, self.has_error, self.as_of)
-        return by_row == (frozenset(), None, None, None, None) and self.ended == self.due == EVER
+        by_row = (self.ids, self.key, self.error, self.has_error, self.as_of)
+        return not self.statuses and by_row == (None,) * len(by_row) and self.ended == self.due == EVER
 
     @property
     def exact(self) -> bool:
@@ -138,10 +142,12 @@ class Selection:
         )
 
     def _holds_error(self, job: Job) -> bool:
-        if self.has_error is not None and (job.error is not None) is not self.has_error:
+        said = [str(job.error)] if job.error is not None else []
+        if job.reason and job.state in _BADLY:
+            said.append(job.reason)
+        if self.has_error is not None and bool(said) is not self.has_error:
             return False
-        text = self.query.error
-        return text is None or (job.error is not None and text.casefold() in str(job.error).casefold())
+        return self.error is None or any(self.error.casefold() in text.casefold() for text in said)
 
     def _holds_times(self, job: Job) -> bool:
         ended = job.finished_at if job.state in TERMINAL else None
@@ -192,7 +198,7 @@ def select(filters: JobFilters, otherwise: Sequence[str] = ()) -> Selection:
     ended, due, created = _span(given, "ended"), _span(given, "due"), _span(given, "created")
     statuses = _with_times(frozenset(named) or frozenset(otherwise), ended, due)
     stored = {State.WAITING if status in WAITING else State(status) for status in statuses}
-    fields: dict[str, Any] = {name: _text(given[name], name) for name in ("worker", "origin", "error") if name in given}
+    fields: dict[str, Any] = {name: _text(given[name], name) for name in ("worker", "origin") if name in given}
     tasks, queues = _several(given, "task"), _several(given, "queue")
     # What has ended before a time was made before it; the store can tell that.
     before = [at for at in (created.before, ended.before) if at is not None]
@@ -207,6 +213,7 @@ def select(filters: JobFilters, otherwise: Sequence[str] = ()) -> Selection:
         tasks=frozenset(tasks if len(tasks) > 1 else ()), queues=frozenset(queues if len(queues) > 1 else ()),
         ids=tuple(dict.fromkeys(_several(given, "ids"))) or None,
         key=_text(given["key"], "key") if "key" in given else None, has_error=_flag(given, "has_error"),
+        error=_text(given["error"], "error") if "error" in given else None,
     )  # fmt: skip
 
 
