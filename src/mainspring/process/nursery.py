@@ -3,7 +3,8 @@
 A fork of a process that has everything imported takes milliseconds, where a new interpreter takes a second, so that a
 handler that crashes in each run costs little. The nursery has one thread and no event loop, which is what makes forking
 safe; the worker, which has both, never forks. It lives as long as the line to its worker: at the end of that line it
-kills its children and ends. Children have a process group each, so that what a handler has started dies with it.
+kills its children and ends. Children have a process group each, so that what a handler has started dies with it, unless
+it has left the group.
 
 The line, in JSON: `{"fork": n}` (beside it the child's own line) is answered by `{"forked": n, "pid": p}` or
 `{"failed": n, "error": …}`; `{"kill": p}` kills; `{"ended": p, "status": s}` tells of every end, as waitpid does.
