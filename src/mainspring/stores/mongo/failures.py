@@ -26,15 +26,17 @@ TRANSIENT = "TransientTransactionError"
 DUPLICATE = 11000
 BLOCKED = 50
 """MaxTimeMSExpired: what a call was waiting for did not come in time."""
+NAMESPACE_NOT_FOUND = 26
 NAMESPACE_EXISTS = 48
 _NOT_LET_IN = (18, 33, 334)
 _FORBIDDEN = (13, 31, 8000)
 _FULL = (14031, 12501)
 _TOO_LARGE = (10334, 17280, 17419, 17420)
-# Shutdowns, elections, lost connections, stepped-down primaries, interrupted work: all over in a moment.
+# Shutdowns, elections, lost connections, stepped-down primaries, interrupted work, a database that is being
+# dropped: all over in a moment.
 _PASSING = frozenset(
-    {6, 7, 24, 43, 46, 50, 63, 64, 79, 89, 91, 100, 112, 133, 150, 189, 202, 225, 234, 237, 244, 251, 262, 290, 317,
-     358, 9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436}
+    {6, 7, 24, 43, 46, 50, 63, 64, 79, 89, 91, 100, 112, 133, 150, 189, 202, 215, 225, 234, 237, 244, 251, 262, 290,
+     317, 358, 9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436}
 )  # fmt: skip
 
 
@@ -56,7 +58,7 @@ def conflict(why: object) -> TransactionConflict:
     )
 
 
-def code_of(error: BaseException) -> int | None:
+def code_of(error: BaseException | None) -> int | None:
     """The server's number for what went wrong, wherever in the error it stands."""
     if isinstance(error, BulkWriteError):
         details = error.details or {}

@@ -8,8 +8,8 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
-from mainspring.errors import StoreReadOnly, StoreUnusable
-from mainspring.stores.mongo.failures import NAMESPACE_EXISTS, code_of
+from mainspring.errors import StoreError, StoreReadOnly, StoreUnusable
+from mainspring.stores.mongo.failures import NAMESPACE_EXISTS, NAMESPACE_NOT_FOUND, code_of
 from mainspring.stores.mongo.link import Link
 
 SCHEMA = 1
@@ -52,6 +52,10 @@ CAPPED = {"signals": 256 * 1024, "events": 4 * 1024 * 1024}
 """Bytes. Who begins to listen reads all signals that are there: some 2,000 at most, a few milliseconds."""
 
 
+ATTEMPTS = 3
+"""To make a collection that somebody is dropping."""
+
+
 async def prepare(link: Link) -> object:
     """Make what is missing; answers what tells this database from others.
 
@@ -83,6 +87,13 @@ async def prepare(link: Link) -> object:
     return (found or {}).get("identity")
 
 
+async def identity(link: Link) -> object:
+    """The same, as it is now: whoever missed the collection may have made it again."""
+    with link.calls():
+        found = await link["meta"].find_one({"_id": "schema"})
+    return await prepare(link) if found is None else found.get("identity")
+
+
 async def _make(link: Link) -> None:
     for name, size in CAPPED.items():
         await _make_capped(link, name, size)
@@ -100,18 +111,26 @@ async def _mend(link: Link) -> None:
 
 
 async def _make_capped(link: Link, name: str, size: int) -> None:
-    with link.calls():
+    for left in reversed(range(ATTEMPTS)):
         try:
-            await link.database.create_collection(
-                link.settings.prefix + name, capped=True, size=size, check_exists=False
-            )
-        except (CollectionInvalid, OperationFailure) as error:
-            if not isinstance(error, CollectionInvalid) and code_of(error) != NAMESPACE_EXISTS:
-                raise
-            await _cap(link, name, size)
+            with link.calls():
+                await _create_capped(link, name, size)
             return
-        # A tailable cursor on an empty collection is dead at once.
-        await link[name].insert_one({"about": "begins here"})
+        except StoreError as error:  # dropped between two looks at it
+            if code_of(error.__cause__) != NAMESPACE_NOT_FOUND or not left:
+                raise
+
+
+async def _create_capped(link: Link, name: str, size: int) -> None:
+    try:
+        await link.database.create_collection(link.settings.prefix + name, capped=True, size=size, check_exists=False)
+    except (CollectionInvalid, OperationFailure) as error:
+        if not isinstance(error, CollectionInvalid) and code_of(error) != NAMESPACE_EXISTS:
+            raise
+        await _cap(link, name, size)
+        return
+    # A tailable cursor on an empty collection is dead at once.
+    await link[name].insert_one({"about": "begins here"})
 
 
 async def _cap(link: Link, name: str, size: int) -> None:

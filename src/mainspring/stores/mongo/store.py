@@ -74,7 +74,6 @@ class MongoStore(Store):
         self._hints = Hints(self._link)
         self._views = Views(self._link)
         self._followers = Followers(self._link, self.time)
-        self._identity: object = None
         self._known: WeakSet[Any] = WeakSet()
         """Clients of callers whose sessions have been checked."""
         self._beside: set[asyncio.Task[None]] = set()
@@ -87,7 +86,7 @@ class MongoStore(Store):
         if self._link.kind == "standalone" and self._saying.acquire(blocking=False):
             emit("store.standalone", logging.WARNING, server=self._settings.shown, weaker=WEAKER)
         try:
-            self._identity = await prepare(self._link)
+            await prepare(self._link)
         except BaseException:
             await self._link.close()
             raise
@@ -241,7 +240,7 @@ class MongoStore(Store):
             return None
         self._check_transactions()
         session = Within(self._link, within)
-        await session.check(self._known, self._identity)
+        await session.check(self._known)
         return session
 
     # -- hints -------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from mainspring.errors import DefinitionError
 from mainspring.stores.mongo.failures import TRANSIENT, conflict, translate
 from mainspring.stores.mongo.link import Link, collections_of
+from mainspring.stores.mongo.schema import identity
 
 FIRST_LOOK, LAST_LOOK = 0.005, 1.0
 """Seconds between two looks whether a transaction is over."""
@@ -46,13 +47,14 @@ class Within:
         collection = self._collections[name]
         return collection if isinstance(self.session, AsyncClientSession) else _Threaded(collection)
 
-    async def check(self, known: WeakSet[Any], identity: object) -> None:
+    async def check(self, known: WeakSet[Any]) -> None:
         """Raises `DefinitionError` where the session is of another database."""
         if self.session.client in known:
             return
+        ours = await identity(self._link)
         with self.calls():
             found = await self["meta"].find_one({"_id": "schema"})
-        if found is None or found.get("identity") != identity:
+        if found is None or found.get("identity") != ours:
             raise DefinitionError(
                 f"within: the session is of another deployment than {self._link.settings.shown}. "
                 "Expected a client that is connected to the store's own database."
