@@ -58,6 +58,13 @@ def said(command: subprocess.Popen[str]) -> tuple[int, str, str]:
     return command.returncode, out, told
 
 
+def shell(shop: Shop, redirection: str, *args: str) -> tuple[int, str, str]:
+    """How a command ends with its streams as the shell redirects them, and what it has said."""
+    line = ["sh", "-c", f'exec "$0" -m mainspring.cli "$@" {redirection}', sys.executable, *args]
+    ended = subprocess.run(line, cwd=shop.folder, env=shop.environment(), capture_output=True, text=True, timeout=60)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
 # -- signals -----------------------------------------------------------------------------------------------------------
 
 SIGNALLED = """
@@ -135,3 +142,36 @@ def test_acts_go_on_and_tell_their_code_where_nobody_reads(shop: Shop) -> None:
     assert unread(shop, "jobs", "retry", "--task", "sennd", "--yes", "--json")[0] == 1
     assert unread(shop, "jobs", "pause", "--task", "send", "--yes") == (0, "")
     assert shop.call(lambda app: app.jobs.count(status="paused")) == 3
+
+
+@pytest.mark.parametrize("args", [["jobs", "count"], ["jobs", "list", "--json"], ["config"], ["--help"]])
+def test_a_full_disk_is_one_line(shop: Shop, args: list[str]) -> None:
+    add(shop, 1, input=json.dumps({"to": "x" * 200_000}))
+    with open("/dev/full", "w") as full:
+        code, _, told = said(shop.start(*args, stdout=full))
+    assert code == 1
+    assert told.startswith("error: standard output cannot be written: No space left on device.")
+    assert len(told.splitlines()) == 1
+
+
+def test_errors_keep_their_code_where_they_cannot_be_told(shop: Shop) -> None:
+    for stream in ("/dev/full", "&-"):
+        assert shell(shop, f"2>{stream}", "jobs", "get", "nobody")[0] == 1
+        assert shell(shop, f"2>{stream} </dev/null", "dead", "purge")[0] == 2
+
+
+# -- closed streams ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stdin", ["</dev/null", "<&-"])
+def test_a_closed_standard_input_is_an_empty_one(shop: Shop, stdin: str) -> None:
+    code, out, told = shell(shop, stdin, "dead", "purge")
+    assert (code, out) == (2, "")
+    assert told.endswith("There is no terminal to ask on: repeat the command with --yes.\n")
+    code, out, told = shell(shop, stdin, "enqueue", "send", "-")
+    assert (code, out, len(told.splitlines())) == (2, "", 1)
+    assert told.startswith("error: the input is not JSON:")
+
+
+def test_a_closed_standard_output_takes_everything(shop: Shop) -> None:
+    assert shell(shop, ">&-", "jobs", "list") == (0, "", "")

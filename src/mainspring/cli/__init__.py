@@ -78,5 +78,6 @@ app.command("audit")(audit.audit)
 
 def main() -> None:
     """The entry point `mainspring`."""
+    ends.open_streams()
     completion.prepare(app)
     app(prog_name="mainspring")

@@ -93,8 +93,8 @@ async def act_on_all(
             sofar = await bulk(tell)
     except asyncio.CancelledError as error:
         why = f"interrupted by {error}" if str(error) else "interrupted"
-        _tell_json(as_json, {"done": done, "jobs": sofar, "error": why})
         complain(f"{why}: {sofar} {done}. That stays so; the same command goes on with the rest.")
+        _tell_json(as_json, {"done": done, "jobs": sofar, "error": why})
         raise
     except MainspringError as error:
         _tell_json(as_json, {"done": done, "jobs": sofar, "error": str(error)})
