@@ -257,6 +257,29 @@ async def test_it_is_picked_up_soon_after_the_commit_and_never_before(
         assert committed < ran[2] < committed + 2, "long before the poll"
 
 
+async def test_who_closes_right_after_the_commit_has_told_the_workers_and_made_the_view(
+    app: Mainspring, theirs: AsyncMongoClient[dict[str, Any]], url: str
+) -> None:
+    """The worker is somebody else's, and does not look by itself."""
+
+    @app.task(queue="own")
+    async def notes() -> None: ...
+
+    async with app.worker(queues=["own"], poll=600):
+        await (await notes.enqueue()).result(timeout=60)
+        await theirs.get_default_database().drop_collection("own_tasks")
+        other = Mainspring(url)
+        request = other.task(name="notes", queue="own")(notes.function)
+
+        async def callback(session: AsyncClientSession) -> str:
+            return (await request.options(session=session).enqueue()).id
+
+        id = await other.with_transaction(callback)
+        await other.close()
+        assert "own_tasks" in await theirs.get_default_database().list_collection_names()
+        await app.job(id).result(timeout=60)
+
+
 async def test_the_transaction_is_theirs_to_go_on_with_after_a_refusal(
     app: Mainspring, theirs: AsyncMongoClient[dict[str, Any]]
 ) -> None:

@@ -45,7 +45,7 @@ from mainspring.stores.mongo.save import Save
 from mainspring.stores.mongo.schema import prepare
 from mainspring.stores.mongo.settings import parse
 from mainspring.stores.mongo.transaction import transaction
-from mainspring.stores.mongo.views import Views
+from mainspring.stores.mongo.views import PATIENCE, Views
 from mainspring.stores.mongo.within import Within
 from mainspring.stores.server_clock import ServerClock
 
@@ -76,7 +76,7 @@ class MongoStore(Store):
         self._followers = Followers(self._link, self.time)
         self._known: WeakSet[Any] = WeakSet()
         """Clients of callers whose sessions have been checked."""
-        self._beside: set[asyncio.Task[None]] = set()
+        self._beside: dict[asyncio.Task[None], Within] = {}
         """Waiting for callers' transactions to end."""
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -92,9 +92,7 @@ class MongoStore(Store):
             raise
 
     async def close(self) -> None:
-        for task in list(self._beside):
-            task.cancel()
-        await asyncio.gather(*self._beside, return_exceptions=True)
+        await self._end_beside()
         await self._claimer.close()
         await self._hints.close()
         await self._link.close()
@@ -286,5 +284,17 @@ class MongoStore(Store):
             await self._views.make(set(queues))
 
         task = asyncio.create_task(after(), name="mainspring-after-commit")
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
+        self._beside[task] = session
+        task.add_done_callback(self._beside.pop)
+
+    async def _end_beside(self) -> None:
+        """What follows a transaction that is over is still done; nobody waits for one that is open any longer."""
+        last = [task for task, session in self._beside.items() if session.is_over]
+        for task in last:
+            self._beside[task].hurry()
+        if last:
+            await asyncio.wait(last, timeout=PATIENCE)
+        ending = list(self._beside)
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 from weakref import WeakSet
 
@@ -41,6 +41,7 @@ class Within:
             raise DefinitionError("within: the session has no open transaction. Call start_transaction() first.")
         self.session = session
         self._link = link
+        self._hurried = asyncio.Event()
         self._collections = collections_of(session.client, link.settings)
 
     def __getitem__(self, name: str) -> Any:
@@ -77,13 +78,25 @@ class Within:
                 raise
             raise raised from error
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the transaction was committed or rolled back."""
+        return not self.session.in_transaction or self.session.has_ended
+
     async def over(self) -> None:
-        """Wait until the transaction is over, committed or not: PyMongo tells nobody."""
+        """Wait until the transaction is over: PyMongo tells nobody."""
         delay, waited = FIRST_LOOK, 0.0
-        while self.session.in_transaction and not self.session.has_ended and waited < LONGEST:
-            await asyncio.sleep(delay)
+        while not self.is_over and waited < LONGEST:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._hurried.wait()
+            self._hurried.clear()
             waited += delay
             delay = min(delay * 1.5, LAST_LOOK)
+
+    def hurry(self) -> None:
+        """Let who waits in `over` look now."""
+        self._hurried.set()
 
 
 class _Threaded:
