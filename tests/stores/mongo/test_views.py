@@ -104,6 +104,35 @@ async def test_a_view_of_something_else_is_left_alone(url: str, database: Any) -
     assert there["options"]["viewOn"] == "theirs"
 
 
+async def test_a_view_of_another_queue_is_left_alone(url: str, database: Any, caplog: pytest.LogCaptureFixture) -> None:
+    stages = [{"$match": {"queue": "other"}}]
+    database.command("create", "emails_tasks", viewOn="mainspring_jobs", pipeline=stages)
+    with caplog.at_level(logging.WARNING, "mainspring"):
+        await enqueue_into(url, "emails")
+    [there] = database.list_collections(filter={"name": "emails_tasks"})
+    assert there["options"]["pipeline"] == stages
+    assert "emails_tasks is something else" in caplog.text
+
+
+async def test_dots_that_mongodb_does_not_take_stand_there_as_in_a_url(url: str, database: Any) -> None:
+    named = {
+        "emails": "emails_tasks",
+        ".emails": "%2Eemails_tasks",
+        "..emails": "%2E%2Eemails_tasks",
+        "a..b": "a%2E%2Eb_tasks",
+        "a.b": "a.b_tasks",
+        "a.": "a._tasks",
+        "system.a": "system%2Ea_tasks",
+        ".": "%2E_tasks",
+    }
+    await enqueue_into(url, *named)
+    assert views(database) == sorted(named.values())
+    for queue, view in named.items():
+        assert [row["task"] for row in database[view].find()] == [f"send-{queue}"]
+    await enqueue_into(with_options(url, prefix="shop_"), ".emails")
+    assert database["shop_.emails_tasks"].count_documents({}) == 1
+
+
 async def test_an_older_view_is_brought_up_to_date(url: str, database: Any) -> None:
     database.command("create", "emails_tasks", viewOn="mainspring_jobs", pipeline=[{"$match": {"queue": "emails"}}])
     await enqueue_into(url, "emails")

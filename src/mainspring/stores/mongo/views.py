@@ -7,6 +7,7 @@ the user may not make one, or the name is taken by something else, there is none
 from __future__ import annotations
 
 import logging
+import re
 
 from pymongo.errors import CollectionInvalid, OperationFailure
 
@@ -36,6 +37,9 @@ _SHOWN = (
     "task", "key", "priority", "input", "due_at", "scheduled_at", "created_at", "started_at", "finished_at",
     "expires_at", "worker", "progress", "result", "error", "reason", "claims", "runs", "origin", "meta",
 )  # fmt: skip
+_REFUSED = re.compile(r"[$\0]|^\.|(?<=\.)\.|\.(?=\.)|(?<=^system)\.")
+"""A dot may not be the first sign, nor beside another one; and `system.` is the server's own."""
+_CODES = {"$": "%24", "\0": "%00", ".": "%2E"}
 
 
 def pipeline(queue: str) -> list[Document]:
@@ -45,9 +49,10 @@ def pipeline(queue: str) -> list[Document]:
 
 
 def view_name(link: Link, queue: str) -> str:
-    """`<queue>_tasks`; in a store with a prefix of its own, with that before it."""
+    """`<queue>_tasks`; in a store with a prefix of its own, with that before it. What MongoDB takes in no name of a
+    collection stands there as in a URL; a queue's name has no `%`, so each has a name of its own."""
     prefix = "" if link.settings.prefix == PREFIX else link.settings.prefix
-    return f"{prefix}{queue}_tasks".replace("$", "%24").replace("\0", "%00").lstrip(".")
+    return _REFUSED.sub(lambda found: _CODES[found[0]], f"{prefix}{queue}_tasks")
 
 
 class Views:
@@ -80,8 +85,15 @@ class Views:
             if code_of(error) != NAMESPACE_EXISTS:
                 raise
         found = await self._link.database.list_collections(filter={"name": name})
-        [there] = await found.to_list()
-        if there.get("options", {}).get("viewOn") != jobs:
-            emit("view.missing", logging.WARNING, queue=queue, error=f"{name} is something else")
-        elif there["options"].get("pipeline") != pipeline(queue):
-            await self._link.database.command({"collMod": name, "viewOn": jobs, "pipeline": pipeline(queue)})
+        for there in await found.to_list():  # none, if it was dropped meanwhile
+            options = there.get("options", {})
+            if options.get("viewOn") != jobs or _queue_of(options.get("pipeline")) != queue:
+                emit("view.missing", logging.WARNING, queue=queue, error=f"{name} is something else")
+            elif options["pipeline"] != pipeline(queue):
+                await self._link.database.command({"collMod": name, "viewOn": jobs, "pipeline": pipeline(queue)})
+
+
+def _queue_of(stages: list[Document] | None) -> object:
+    """Whose view it is."""
+    match = stages[0].get("$match") if stages else None
+    return match.get("queue") if isinstance(match, dict) else None
