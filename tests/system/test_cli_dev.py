@@ -113,6 +113,9 @@ def test_an_error_in_the_code_is_shown_and_waited_out(shop: Shop, dev: Dev) -> N
     save(shop, SOURCE + "\nundefined_name\n")
     dev.until("NameError")
     dev.until(r"dev\.waiting")
+    save(shop, "import sys\nsys.exit()\n")
+    dev.until(r"^mainspring: .*ended the program by sys\.exit\(None\), in .*shop\.py, line 2\.")
+    dev.until(r"dev\.waiting")
     save(shop, SOURCE)
     dev.child()
     assert result(shop, "send", {"to": "Ada"}) == "sent to Ada"

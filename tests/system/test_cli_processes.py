@@ -123,6 +123,19 @@ def test_a_module_that_fails_shows_where(shop: Shop) -> None:
     )
 
 
+@pytest.mark.parametrize("args", [["worker"], ["jobs", "list"], ["doctor"]])
+def test_a_module_that_ends_the_program_is_an_error(shop: Shop, args: list[str]) -> None:
+    (shop.folder / "ending.py").write_text("import sys\n\nsys.exit(0)\n")
+    command = shop.start(*args, "--app", "ending:app")
+    out, told = command.communicate(timeout=60)
+    assert (command.returncode, out) == (1, "")
+    assert told == (
+        "error: the app ending:app cannot be imported: its module ended the program by sys.exit(0), in "
+        f"{shop.folder / 'ending.py'}, line 3. "
+        'Expected one that only defines things: put the rest under if __name__ == "__main__".\n'
+    )
+
+
 @pytest.mark.parametrize("path", ["shop.py", "./shop.py", "./shop.py:app"])
 def test_a_path_is_answered_with_the_name_of_the_module(shop: Shop, path: str) -> None:
     result = shop.run("jobs", "list", "--app", path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import signal
 import traceback
@@ -22,8 +21,6 @@ from mainspring.errors import DefinitionError, MainspringError
 from mainspring.process import locate
 
 T = TypeVar("T")
-OUR_WAY = (__file__, locate.__file__, importlib.__file__)
-"""Where the import of an app passes before it comes to the app."""
 
 AppOption = Annotated[
     str | None,
@@ -51,13 +48,13 @@ def find_app(name: str | None) -> Mainspring:
 def _show_own_frames(error: Exception) -> None:
     """The traceback of a module that fails, without our way to it."""
     frame = error.__traceback__
-    while frame is not None and _is_on_the_way(frame.tb_frame.f_code.co_filename):
+    while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
         frame = frame.tb_next
     traceback.print_exception(type(error), error, frame)
 
 
-def _is_on_the_way(filename: str) -> bool:
-    return filename in OUR_WAY or filename.startswith("<frozen importlib")
+def _is_ours(filename: str) -> bool:
+    return filename == __file__ or locate.is_on_the_way(filename)
 
 
 def app_name(name: str | None) -> str:
