@@ -1,6 +1,17 @@
-"""`python -m mainspring`: the command line, for where its script is not on PATH."""
+"""`python -m mainspring`, and the command `mainspring`. A Ctrl-C while it is still imported is one as later."""
 
-from mainspring.cli import main
+import sys
+
+
+def main() -> None:
+    """The entry point `mainspring`."""
+    try:
+        from mainspring.cli import main as command_line  # takes most of a short command's time
+
+        command_line()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

@@ -125,7 +125,7 @@ def test_a_store_that_cannot_be_used_is_one_line(shop: Shop) -> None:
 
 def test_the_entry_point_is_the_command_line() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert project["scripts"]["mainspring"] == "mainspring.cli:main"
+    assert project["scripts"]["mainspring"] == "mainspring.__main__:main"
 
 
 # -- enqueue -----------------------------------------------------------------------------------------------------------

@@ -117,6 +117,18 @@ def test_a_signal_ends_a_question(shop: Shop, name: str, code: int) -> None:
         os.close(ours)
 
 
+@pytest.mark.parametrize("entry", [["-m", "mainspring"], ["-c", "from mainspring.__main__ import main; main()"]])
+def test_ctrl_c_ends_a_command_that_is_still_imported(shop: Shop, entry: list[str]) -> None:
+    """The script of the package does what the second one does."""
+    (shop.folder / "typer.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    source = str(shop.folder) + os.pathsep + shop.environment()["PYTHONPATH"]
+    env = shop.environment() | {"PYTHONPATH": source}
+    ended = subprocess.run(
+        [sys.executable, *entry, "jobs", "list"], env=env, capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
 def test_a_signal_that_is_ignored_stays_so(shop: Shop) -> None:
     add(shop, 1_700, state=State.WAITING)
     (shop.folder / "shop.py").write_text(SOURCE + SIGNALLED.format(name="SIGHUP"))

@@ -77,7 +77,7 @@ app.command("audit")(audit.audit)
 
 
 def main() -> None:
-    """The entry point `mainspring`."""
+    """All of `mainspring` once it is imported."""
     ends.open_streams()
     completion.prepare(app)
     app(prog_name="mainspring")
