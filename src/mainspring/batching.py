@@ -14,14 +14,17 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+BESIDE = 20
+"""Batches that may be in flight at once, where there is a patience: each may occupy a connection."""
+
 
 class Batcher(Generic[Item, Answer]):
     """Joins concurrent `submit` calls of one event loop into calls of `send`, one at a time, in order.
 
     `send` answers one answer per item, in order; an exception of it goes to every item of that batch. A batch has at
     most `most` items and, where `size` is given, a sum of sizes of at most `most_size` (one oversized item goes alone).
-    `patience`: seconds after which a batch that is not answered yet holds up the next one no longer; None = for ever,
-    which keeps the order.
+    `patience`: seconds after which a batch that is not answered yet holds up the next one no longer, unless `BESIDE`
+    are under way already; None = for ever, which keeps the order.
     """
 
     def __init__(
@@ -38,38 +41,35 @@ class Batcher(Generic[Item, Answer]):
         self._size = size
         self._most_size = most_size
         self._patience = patience
-        self._slow: set[asyncio.Task[None]] = set()
+        self._slow: set[asyncio.Future[None]] = set()
         """Batches in flight, where there is a patience."""
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._sender: asyncio.Task[None] | None = None
-        self._leading = False
-        """Whether a caller of `put` sends for itself."""
-        self._led: asyncio.Future[None] | None = None
-        """Done when it has."""
+        self._leader: asyncio.Future[None] | None = None
+        """A caller of `put` that sends for itself: done when it has."""
 
     async def put(self, item: Item) -> Answer:
         """`submit`, and wait for the answer. Where nothing is in flight the caller sends its item itself, at once:
         that spares a task and two turns of the loop, a third of the time of a single enqueue. A caller that is
         cancelled does not know whether its item was sent."""
-        if self._leading or self._sender is not None or self._waiting:
+        if self._leader is not None or self._sender is not None or self._waiting or len(self._slow) >= BESIDE:
             return await self.submit(item)
-        self._leading = True
+        self._leader = leader = asyncio.get_running_loop().create_future()
         try:
             [answer] = await self._send([item])
             return answer
         finally:
-            self._leading = False
-            if self._waiting:
-                self._start()
-            if self._led is not None:
-                self._led.set_result(None)
-                self._led = None
+            leader.set_result(None)
+            if self._leader is leader:
+                self._leader = None
+                if self._waiting and self._sender is None:
+                    self._start()
 
     def submit(self, item: Item) -> asyncio.Future[Answer]:
         """Put `item` into the next batch. The future may be cancelled; the item is sent all the same."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._sender is None and not self._leading:
+        if self._sender is None and (self._leader is None or self._patience is not None):
             self._start()
         return future
 
@@ -78,14 +78,8 @@ class Batcher(Generic[Item, Answer]):
 
     async def drain(self) -> None:
         """Wait until everything submitted so far has been answered."""
-        while self._leading or self._sender is not None or self._slow:
-            if self._sender is not None:
-                await asyncio.shield(self._sender)
-            elif self._slow:
-                await asyncio.wait(self._slow)
-            else:
-                self._led = self._led or asyncio.get_running_loop().create_future()
-                await asyncio.shield(self._led)
+        while going := {one for one in (self._leader, self._sender, *self._slow) if one is not None and not one.done()}:
+            await asyncio.wait(going)
 
     async def _run(self) -> None:
         try:
@@ -93,14 +87,30 @@ class Batcher(Generic[Item, Answer]):
                 if self._patience is None:
                     await self._send_batch(self._take())
                 else:
+                    await self._wait_for_others(self._patience)
                     await self._send_beside(self._take(), self._patience)
         finally:
             self._sender = None
 
-    async def _send_beside(self, batch: list[tuple[Item, asyncio.Future[Answer]]], patience: float) -> None:
-        sending = asyncio.create_task(self._send_batch(batch), name="mainspring-batch")
+    async def _wait_for_others(self, patience: float) -> None:
+        """Until a batch may go out: the leader has had its time, and not too many are under way."""
+        leader = self._leader
+        if leader is not None:
+            await asyncio.wait([leader], timeout=patience)
+            if self._leader is leader:
+                self._leader = None
+                self._note(leader)
+        while len(self._slow) >= BESIDE:
+            await asyncio.wait(self._slow, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(0)  # what is done leaves the set
+
+    def _note(self, sending: asyncio.Future[None]) -> None:
         self._slow.add(sending)
         sending.add_done_callback(self._slow.discard)
+
+    async def _send_beside(self, batch: list[tuple[Item, asyncio.Future[Answer]]], patience: float) -> None:
+        sending = asyncio.create_task(self._send_batch(batch), name="mainspring-batch")
+        self._note(sending)
         try:
             await asyncio.wait([sending], timeout=patience)
         except asyncio.CancelledError:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from mainspring.batching import Batcher
@@ -35,13 +36,15 @@ from mainspring.errors import (
 from mainspring.follow import Hub
 from mainspring.joining import SWAPS, Answer, Call, Joiner
 from mainspring.snapshots import Snapshots
-from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Event, Store
+from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Event, PartlyAdded, Store
 
 __all__ = ["Client", "JobHandle", "decode_any"]
 
 R = TypeVar("R")
 ROW_BYTES = 512
 """What a row weighs in a batch besides its input."""
+PATIENCE = 0.5
+"""Seconds after which a batch that is not stored yet lets the next one go out beside it."""
 REMEASURE = 30_000
 """ms after which the store's clock is read again, where no worker does."""
 
@@ -58,9 +61,9 @@ class Client:
         self.snapshots: Snapshots = Snapshots(store, clock, tasks)
         self._caller: Caller = caller or self
         self._joiner = Joiner(store, clock)
-        self._puts: Batcher[Call, Answer] = Batcher(
-            self._joiner.put, most=BATCH_ROWS, size=_size_of, most_size=BATCH_BYTES
-        )
+        self._puts = _batcher(partial(self._joiner.put, leave=True))
+        self._held = _batcher(self._joiner.put)
+        """For calls whose key somebody's open transaction holds: they wait without the others."""
         self._hub = Hub(store, clock)
         self._life: AsyncGenerator[None, None] | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -90,6 +93,7 @@ class Client:
         life, self._life = self._life, None
         if life is not None:
             await self._puts.drain()
+            await self._held.drain()
             await life.aclose()
 
     async def _live(self) -> AsyncGenerator[None, None]:
@@ -123,7 +127,7 @@ class Client:
         await self._ready()
         call = Call(request.to_job(self.clock.now()), request.max_wait)
         if request.within is None:
-            return self._handle(request, await self._puts.put(call))
+            return self._handle(request, await self._put(call))
         [answer] = await self._joiner.put([call], request.within)
         return self._handle(request, answer)
 
@@ -195,10 +199,14 @@ class Client:
     async def put(self, job: Job) -> JobHandle[Any]:
         """Store a job that is made already. Raises `StoreError`."""
         await self._ready()
-        answer = await self._puts.put(Call(job))
+        answer = await self._put(Call(job))
         if isinstance(answer, Exception):
             raise answer
         return self.handle(answer.row.id, answer.row.task)
+
+    async def _put(self, call: Call) -> Answer:
+        answer = await self._puts.put(call)
+        return await self._held.put(call) if isinstance(answer, PartlyAdded) else answer
 
     def _handle(self, request: Request[R], answer: Answer) -> JobHandle[R]:
         if isinstance(answer, Exception):
@@ -366,6 +374,10 @@ def _completed(job: Job) -> Job:
 def decode_any(text: str | None) -> Any:
     """A result of a task that is not known here."""
     return None if text is None else decode_value(text)
+
+
+def _batcher(put: Callable[[list[Call]], Awaitable[list[Answer]]]) -> Batcher[Call, Answer]:
+    return Batcher(put, most=BATCH_ROWS, size=_size_of, most_size=BATCH_BYTES, patience=PATIENCE)
 
 
 def _size_of(call: Call) -> int:

@@ -17,7 +17,7 @@ from mainspring.core.clock import Clock
 from mainspring.core.job import Job, State
 from mainspring.core.request import ask_of
 from mainspring.errors import Contended, StoreError, StoreUnavailable
-from mainspring.stores.base import Store
+from mainspring.stores.base import PartlyAdded, Store
 
 SWAPS = 50
 """How many times a row may change under one call."""
@@ -52,9 +52,10 @@ class Joiner:
         self._clock = clock
         self.patience = ADD_DEADLINE
 
-    async def put(self, calls: Sequence[Call], within: Any = None) -> list[Answer]:
+    async def put(self, calls: Sequence[Call], within: Any = None, *, leave: bool = False) -> list[Answer]:
         """Store the calls; answer, in order, the rows that hold them. At most one batch.
 
+        `leave`: a call whose key somebody's open transaction holds is answered by `PartlyAdded`, and holds up no other.
         Calls of one debounced key in one batch go as one: the newest, with the first one's place in the burst.
         """
         standing = _collapse(calls)
@@ -65,8 +66,11 @@ class Joiner:
         for lost_before in range(SWAPS):
             if lost_before:
                 await asyncio.sleep(random.uniform(0, min(0.002 * 2**lost_before, 0.1)))
-            rows = await self._add([_standing_for(calls, standing, n) for n in pending], within, until)
-            joined = self._join(calls, dict(zip(pending, rows, strict=True)), answers, in_doubt)
+            added = await self._add([_standing_for(calls, standing, n) for n in pending], within, until, leave)
+            rows = dict(zip(pending, added, strict=True))
+            answers |= {n: row for n, row in rows.items() if isinstance(row, PartlyAdded)}
+            rows_there = {n: row for n, row in rows.items() if isinstance(row, Job)}
+            joined = self._join(calls, rows_there, answers, in_doubt)
             pending = await self._save(joined, answers, in_doubt, within, until)
             if not pending:
                 break
@@ -108,14 +112,17 @@ class Joiner:
             await self._wake([row for row in saved if row is not None])
         return [n for n, row in zip(joined, saved, strict=True) if row is None]
 
-    async def _add(self, jobs: list[Job], within: Any, until: float) -> list[Job]:
+    async def _add(self, jobs: list[Job], within: Any, until: float, leave: bool) -> Sequence[Job | PartlyAdded]:
         if within is not None:
             return await self._store.add(jobs, within)
         delay = FIRST_DELAY
         while True:
             try:
                 return await self._store.add(jobs)
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                if leave and isinstance(error, PartlyAdded):
+                    await self._wake([row for row in error.rows if row is not None])
+                    return [error if row is None else row for row in error.rows]
                 if monotonic() + delay >= until:
                     raise
                 await asyncio.sleep(delay * random.uniform(0.5, 1))

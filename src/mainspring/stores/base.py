@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from mainspring.core.job import Frozen, Job, State
 from mainspring.core.records import Record
+from mainspring.errors import StoreUnavailable
 
 BATCH_ROWS = 500
 BATCH_BYTES = 1_000_000
@@ -33,6 +34,15 @@ class Claim(NamedTuple):
     next_due: int | None
     """The first time at which there may be something to claim that was not there now: the next due job or lease end of
     the named tasks, or the end of a throttle. At or before `now`: at once, for `limit` cut the answer. None: none."""
+
+
+class PartlyAdded(StoreUnavailable):
+    """Of an `add` some jobs are stored; of the others it is not known: somebody's open transaction holds their ids."""
+
+    def __init__(self, why: StoreUnavailable, rows: Sequence[Job | None]) -> None:
+        super().__init__(str(why))
+        self.rows = list(rows)
+        """In order what is stored; None: not known."""
 
 
 class Beat(NamedTuple):
@@ -152,6 +162,7 @@ class Store(ABC):
         same id: the first is inserted, both answers are that row. Jobs keep the order of the batch.
         `within`: the caller's own open transaction; the rows exist when it commits. Raises `DefinitionError` where
         that is not of this store. Wakes a waiter of each queue that got something due.
+        May raise `PartlyAdded`, so that a job which somebody's transaction holds up holds up no other.
         """
 
     @abstractmethod

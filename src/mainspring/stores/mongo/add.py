@@ -6,7 +6,9 @@ or not at all, so all documents of one id would lie on one shard. No other index
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 
 from pymongo import UpdateOne
@@ -14,26 +16,33 @@ from pymongo.errors import BulkWriteError
 
 from mainspring.core.job import Job
 from mainspring.errors import StoreUnavailable
+from mainspring.stores.base import PartlyAdded
 from mainspring.stores.mongo.failures import DUPLICATE
 from mainspring.stores.mongo.link import Collection, Document, Link
 from mainspring.stores.mongo.renew import BARE
 from mainspring.stores.mongo.rows import new_row, read_job
+from mainspring.stores.mongo.swap import PATIENCE, SIDE_BY_SIDE, is_blocked
 
 TRIES = 10
 
 
 async def add(link: Link, jobs: Sequence[Job]) -> list[Job]:
-    """Insert; answers what is stored, in order, without payload."""
+    """Insert; answers what is stored, in order, without payload. Raises `PartlyAdded` where ids are held."""
     answers: dict[int, Job] = {}
+    held: dict[int, StoreUnavailable] = {}
     left = list(range(len(jobs)))
     for _ in range(TRIES):
+        taken, failed = await _insert(link, [new_row(jobs[n]) for n in left])
+        answers |= {n: _new(jobs[n]) for place, n in enumerate(left) if place not in taken | failed.keys()}
+        held |= {left[place]: error for place, error in failed.items()}
         with link.calls():
-            taken = await _insert(link["jobs"], [new_row(jobs[n]) for n in left])
-            answers |= {n: _new(jobs[n]) for place, n in enumerate(left) if place not in taken}
             holders = await _read(link["jobs"], [jobs[left[place]].id for place in taken])
         left = [left[place] for place in sorted(taken)]
         answers |= {n: holders[jobs[n].id] for n in left if jobs[n].id in holders}
         left = [n for n in left if n not in answers]  # its holder was erased in between
+        if held and not left:
+            why = next(iter(held.values()))
+            raise PartlyAdded(why, [answers.get(n) for n in range(len(jobs))]) from why.__cause__
         if not left:
             return [answers[n] for n in range(len(jobs))]
     raise StoreUnavailable(
@@ -45,8 +54,58 @@ def _new(job: Job) -> Job:
     return job.evolve(version=1, input=None, result=None)
 
 
-async def _insert(jobs: Collection, rows: Sequence[Document]) -> set[int]:
-    """Insert the rows; answers the places of those whose id is taken."""
+async def _insert(link: Link, rows: Sequence[Document]) -> tuple[set[int], dict[int, StoreUnavailable]]:
+    """Insert the rows; answers the places of those whose id is taken, and of those that somebody holds.
+
+    The insert of an id that somebody else's open transaction has inserted waits for its end, and all after it too.
+    """
+    timeout = link.settings.timeout
+    if len(rows) == 1:
+        with link.calls():
+            return await _insert_all(link["jobs"], rows), {}
+    patience = min(PATIENCE, timeout / 4)
+    begun = monotonic()
+    try:
+        with link.calls(patience):
+            return await _insert_all(link["jobs"], rows), {}
+    except StoreUnavailable as error:
+        if monotonic() - begun < patience / 2:
+            raise
+        blocked = is_blocked(error)
+    with link.calls(timeout - patience):
+        if blocked:
+            return await _insert_apart(link, rows, patience)
+        return await _insert_all(link["jobs"], rows), {}  # no primary yet
+
+
+async def _insert_apart(
+    link: Link, rows: Sequence[Document], patience: float
+) -> tuple[set[int], dict[int, StoreUnavailable]]:
+    """Insert each row by itself, so that one which somebody holds keeps back no other."""
+    slots = asyncio.Semaphore(SIDE_BY_SIDE)
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(row["_id"], []).append(place)
+    taken: set[int] = set()
+    held: dict[int, StoreUnavailable] = {}
+
+    async def insert(same: list[int]) -> None:
+        async with slots:
+            try:
+                with link.calls(patience):
+                    there = await _insert_all(link["jobs"], [rows[same[0]]])
+                taken.update(same if there else same[1:])
+            except StoreUnavailable as error:
+                held.update(dict.fromkeys(same, error))
+
+    for failed in await asyncio.gather(*map(insert, places.values()), return_exceptions=True):
+        if isinstance(failed, BaseException):
+            raise failed
+    return taken, held
+
+
+async def _insert_all(jobs: Collection, rows: Sequence[Document]) -> set[int]:
+    """Insert the rows in one round trip; answers the places of those whose id is taken."""
     try:
         await jobs.insert_many(rows, ordered=False)
     except BulkWriteError as error:
