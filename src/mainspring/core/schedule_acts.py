@@ -9,8 +9,8 @@ from typing import Any
 from mainspring.core.ids import new_id
 from mainspring.core.schedule import LIFE, WHEN, Missed, Schedule
 from mainspring.core.schedule_options import TIMING, check_schedule, schedule_fields
-from mainspring.core.ticks import KEPT, ON_TIME, asleep
-from mainspring.core.trigger import Every, latest, span
+from mainspring.core.ticks import KEPT, ON_TIME, asleep, overdue
+from mainspring.core.trigger import Every, span
 from mainspring.errors import DefinitionError
 
 
@@ -89,7 +89,7 @@ def _passed(schedule: Schedule, now: int) -> Schedule:
     if schedule.next is None or schedule.next > now or asleep(schedule) or not schedule.recurring:
         return schedule
     try:
-        found = latest(schedule.trigger, schedule.next, now, 1)
+        found, _ = overdue(schedule, schedule.next, now)
     except DefinitionError:  # it cannot be read here, and is about to be mended
         return schedule
     story = Missed(first=schedule.next, last=found.newest[-1], count=found.count, exact=found.exact)

@@ -162,7 +162,7 @@ def _count_from_end(schedule: Schedule, ended: list[Job | None], now: int) -> Sc
 def _arrive(schedule: Schedule, first: int, now: int) -> tuple[Schedule, bool]:
     """Deal with the ticks from `first` to `now`: into the backlog, or counted as missed or skipped. Answers whether
     there were several."""
-    found, following = _found(schedule, first, now)
+    found, following = overdue(schedule, first, now)
     chosen = _caught_up(schedule, found.newest, now)
     missed = found.count - len(chosen)
     if missed:
@@ -178,7 +178,7 @@ def _arrive(schedule: Schedule, first: int, now: int) -> tuple[Schedule, bool]:
     return _queue(schedule, chosen), found.count > 1
 
 
-def _found(schedule: Schedule, first: int, now: int) -> tuple[Ticks, int | None]:
+def overdue(schedule: Schedule, first: int, now: int) -> tuple[Ticks, int | None]:
     """The ticks from `first` to `now`, and the one that follows."""
     following = _next(schedule, first)
     if following is None or following > now:  # the usual case: on time
