@@ -59,7 +59,7 @@ def _without_idle_days(fields: tuple[str, ...]) -> tuple[str, ...]:
     if day.startswith("*") or weekday.startswith("*"):
         return fields
     parsed = CronSim(" ".join(fields), _EPOCH)
-    every_day = parsed.days >= set(range(1, 32)) or parsed.weekdays >= set(range(1, 7)) and parsed.weekdays & {0, 7}
+    every_day = parsed.days >= set(range(1, 32)) or (parsed.weekdays >= set(range(1, 7)) and parsed.weekdays & {0, 7})
     return (*fields[:3], "*", month, "*") if every_day else fields
 
 

@@ -13,7 +13,6 @@ from mainspring.core.ticks import KEPT, ON_TIME, asleep, overdue
 from mainspring.core.trigger import Every, span
 from mainspring.errors import DefinitionError
 
-
 _RETRIES = ("max_retries", "retry_delay")
 
 
