@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from mainspring import DefinitionError, Mainspring
 from mainspring.errors import InputError, StoreUnavailable
@@ -309,3 +310,18 @@ async def test_an_operation_that_fails_in_their_transaction_ends_it_for_all(
         with pytest.raises(StoreUnavailable):
             await app.tasks["ship"].options(session=session).enqueue(2)
     assert await jobs_of(app) == 0
+
+
+async def test_who_swallows_the_error_of_a_statement_is_told_once_what_it_has_done(app: Mainspring) -> None:
+    async def callback(session: AsyncClientSession) -> None:
+        for _ in range(2):
+            with suppress(DuplicateKeyError):
+                await order(session, 1)
+        await app.tasks["ship"].options(session=session).enqueue(1)
+
+    with pytest.raises(StoreUnavailable) as caught:
+        await app.with_transaction(callback, timeout="1ms")
+    said = str(caught.value)
+    assert said.count("Roll it back") == 1, said
+    assert "a statement in it failed" in said
+    assert "full error" not in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from bson.errors import InvalidDocument
 from pymongo.errors import (
     AutoReconnect,
@@ -28,16 +30,20 @@ BLOCKED = 50
 """MaxTimeMSExpired: what a call was waiting for did not come in time."""
 NAMESPACE_NOT_FOUND = 26
 NAMESPACE_EXISTS = 48
+NO_SUCH_TRANSACTION = 251
 _NOT_LET_IN = (18, 33, 334)
 _FORBIDDEN = (13, 31, 8000)
 _FULL = (14031, 12501)
+_NO_SUCH_CONCERN = (79, 100)
+"""UnknownReplWriteConcern, UnsatisfiableWriteConcern: the members that `w` speaks of are not in the set."""
 _TOO_LARGE = (10334, 17280, 17419, 17420)
 # Shutdowns, elections, lost connections, stepped-down primaries, interrupted work, a database that is being
 # dropped: all over in a moment.
 _PASSING = frozenset(
-    {6, 7, 24, 43, 46, 50, 63, 64, 79, 89, 91, 100, 112, 133, 150, 189, 202, 215, 225, 234, 237, 244, 251, 262, 290,
+    {6, 7, 24, 43, 46, 50, 63, 64, 89, 91, 112, 133, 150, 189, 202, 215, 225, 234, 237, 244, 251, 262, 290,
      317, 358, 9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436}
 )  # fmt: skip
+_COMMAND = re.compile(r"(execute command \{ [^,}]*).*", re.DOTALL)
 
 
 class TransactionConflict(StoreUnavailable, PyMongoError):
@@ -52,9 +58,15 @@ class TransactionConflict(StoreUnavailable, PyMongoError):
         self._error_labels = {TRANSIENT}
 
 
-def conflict(why: object) -> TransactionConflict:
+def conflict(why: Exception | str) -> TransactionConflict:
+    said = _short(why) if isinstance(why, Exception) else why
+    if isinstance(why, Exception) and code_of(why) == NO_SUCH_TRANSACTION:
+        return TransactionConflict(
+            f"the server has ended the transaction ({said}): a statement in it failed, another writer was faster, or "
+            "it was open for too long. Roll it back, and run it again; let nothing catch what a statement raises."
+        )
     return TransactionConflict(
-        f"the transaction was hindered by another writer ({why}). Roll it back, and run it again."
+        f"the transaction was hindered by another writer ({said}). Roll it back, and run it again."
     )
 
 
@@ -124,8 +136,13 @@ def _refused(error: OperationFailure, settings: Settings) -> StoreError:
         )
     if code in _FORBIDDEN:
         return StoreReadOnly(
-            f"{where}: this user may not do that ({text}). Expected the role readWrite (and dbAdmin, for views) on the "
+            f"{where}: this user may not do that ({text}). Expected the role readWrite on the "
             f"database {settings.database!r}; ask whoever runs the server."
+        )
+    if code in _NO_SUCH_CONCERN:
+        return StoreUnusable(
+            f"{where}: w= in the URL names members that the set does not have ({text}). "
+            "Leave w= out for a majority, or name what the set has; a write may have been made all the same."
         )
     if code in _FULL:
         return StoreFull(f"{where}: the server has no space left ({text}). Nothing was written; give it more disk.")
@@ -143,9 +160,11 @@ def not_open(settings: Settings) -> StoreUnavailable:
 
 
 def _short(error: Exception) -> str:
-    """The first part of a message: PyMongo adds the description of the whole topology."""
+    """The first part of a message, without what PyMongo adds of the whole topology, and the server of the command."""
+    text = str(error)
     if isinstance(error, BulkWriteError):
         details = error.details or {}
-        for found in (*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())):
-            return str(found.get("errmsg", error))[:300]
-    return str(error).partition(", Timeout: ")[0].partition(", full error: ")[0][:300]
+        found = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
+        text = str(found[0].get("errmsg", error)) if found else text
+    text = text.partition(", Timeout: ")[0].partition(", full error: ")[0]
+    return _COMMAND.sub(r"\1, ... }", text)[:300]

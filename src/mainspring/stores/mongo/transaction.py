@@ -13,7 +13,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from mainspring.errors import StoreError
-from mainspring.stores.mongo.failures import TRANSIENT, conflict, translate
+from mainspring.stores.mongo.failures import TRANSIENT, TransactionConflict, conflict, translate
 from mainspring.stores.mongo.link import Link
 
 UNKNOWN = "UnknownTransactionCommitResult"
@@ -29,6 +29,8 @@ async def transaction(link: Link) -> AsyncGenerator[AsyncClientSession, None]:
             yield session
             if session.in_transaction:  # else the caller has ended it by hand
                 await _commit(link, session)
+        except TransactionConflict:
+            raise
         except PyMongoError as error:
             if error.has_error_label(TRANSIENT):
                 raise conflict(error) from error

@@ -14,7 +14,7 @@ from weakref import WeakSet
 from bson.errors import InvalidDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.client_session import ClientSession
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from mainspring.errors import DefinitionError
 from mainspring.stores.mongo.failures import TRANSIENT, conflict, translate
@@ -71,8 +71,7 @@ class Within:
                 yield
         except (PyMongoError, InvalidDocument, OverflowError) as error:
             if isinstance(error, PyMongoError) and error.has_error_label(TRANSIENT):
-                reason = error.details if isinstance(error, OperationFailure) else None
-                raise conflict((reason or {}).get("errmsg", error)) from error
+                raise conflict(error) from error
             raised = translate(error, self._link.settings)
             if raised is error:
                 raise
