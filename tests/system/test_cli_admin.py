@@ -101,6 +101,17 @@ def test_wrong_use_says_why(shop: Shop, args: list[str], code: int, message: str
     assert shop.ok("dead", "count") == "1\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [20, 40, 60])
+def test_a_narrow_terminal_cuts_no_id(shop: Shop, columns: int) -> None:
+    known = add(shop, 2)
+    code, seen = on_terminal(shop, "jobs", "list", columns=columns)
+    assert code == 0
+    header, *rows = re.sub(r"\x1b\[[\d;]*m", "", seen).splitlines()
+    assert header.split() == ["id", "task", "status", "detail"]
+    assert sorted(row.split()[:3] for row in rows) == sorted([id, "send", "dead"] for id in known)
+
+
 # -- acts on many ------------------------------------------------------------------------------------------------------
 
 

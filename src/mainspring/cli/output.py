@@ -39,6 +39,10 @@ ENDING = tuple(signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if name in
 """The signals that end a command as Ctrl-C does, each with an exit code of its own: 128 and its number."""
 WIDE = 110
 """Columns from which on a job's row has room for everything: an id takes 36 of them."""
+LEGIBLE = 6
+"""No column is folded into fewer."""
+GAP = 2
+"""Between two columns."""
 
 
 class _Console(Console):
@@ -148,7 +152,7 @@ def print_rows(
     columns: Sequence[str], rows: Sequence[Sequence[object]], whole: Sequence[str] = ("id",), spare: Sequence[str] = ()
 ) -> None:
     """A table, or lines. Columns named in `whole` are never cut or folded; on a narrow terminal those in `spare` are
-    left out, so that what is left can be read.
+    left out, so that what is left can be read. One that is narrower still folds the lines itself.
     """
     if not on_terminal():
         for row in rows:
@@ -157,10 +161,16 @@ def print_rows(
     console = _Console(highlight=False)
     shown = [column not in spare or console.width >= WIDE for column in columns]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in compress(columns, shown):
-        table.add_column(column, no_wrap=column in whole, overflow="fold")
-    for row in rows:
-        table.add_row(*(_styled(cell) for cell in compress(row, shown)))
+    cells = [[_styled(cell) for cell in compress(row, shown)] for row in rows]
+    least = 0
+    for number, column in enumerate(compress(columns, shown)):
+        longest = max([len(column), *(row[number].cell_len for row in cells)])
+        width = longest if column in whole else min(longest, LEGIBLE)
+        table.add_column(column, no_wrap=column in whole, overflow="fold", min_width=width)
+        least += width + GAP
+    for row in cells:
+        table.add_row(*row)
+    console.width = max(console.width, least)
     console.print(table)
 
 
