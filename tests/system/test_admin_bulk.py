@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mainspring import Contended, Mainspring
+from mainspring import Contended, DefinitionError, Mainspring
 from mainspring.core.job import Error, Job, State
 from mainspring.core.outcome import Dead, Success
 from mainspring.core.records import WORKER, Record
@@ -283,6 +283,18 @@ async def test_progress_is_told_page_by_page(app: Mainspring) -> None:
         told.clear()
         changed = await act(queue="default", on_progress=tell)
         assert told[-1] == (changed, changed)
+
+
+async def test_progress_that_nobody_can_call_is_refused_before_anything_changes(app: Mainspring) -> None:
+    await fill(app, 1, State.DEAD)
+    bad: Any = 5
+    for act in (app.jobs.retry, app.jobs.cancel, app.jobs.delete, app.jobs.pause, app.jobs.resume):
+        with pytest.raises(DefinitionError, match="bad on_progress: 5"):
+            await act(status="dead", on_progress=bad)
+    for act_on_all in (app.dead_letters.retry_all, app.dead_letters.purge):
+        with pytest.raises(DefinitionError, match="bad on_progress: 5"):
+            await act_on_all(on_progress=bad)
+    assert await app.dead_letters.count() == 1
 
 
 async def test_what_progress_raises_ends_the_act(app: Mainspring) -> None:

@@ -84,6 +84,21 @@ async def test_by_task_and_queue_one_or_several(app: Mainspring) -> None:
     assert await found(app, queue="none") == []
 
 
+async def test_by_a_task_itself(app: Mainspring) -> None:
+    await add(app, "1")
+    await add(app, "2", State.DEAD, task="u", queue="others")
+    t, u = app.tasks["t"], app.tasks["u"]
+
+    assert await found(app, task=t) == ["1"]
+    assert await found(app, task=[u, "t"]) == ["1", "2"]
+    assert [job.id for job in await app.dead_letters.list(task=u)] == ["2"]
+    assert (await app.jobs.totals(task=t))["waiting"] == 1
+    assert await app.dead_letters.retry_all(task=u) == 1
+    assert await app.jobs.cancel(task=[t, u]) == 2
+    told = [(entry.action, entry.filters) for entry in await app.audit.list()]
+    assert told == [("jobs.cancel", {"task": ["t", "u"]}), ("dead_letters.retry_all", {"task": "u"})]
+
+
 async def test_by_status_one_or_several(app: Mainspring) -> None:
     for state in State:
         await add(app, state.value, state)

@@ -167,6 +167,7 @@ async def test_no_logs_and_no_job_are_told_apart(app: Mainspring) -> None:
         await app.jobs.logs("nobody")
 
 
+@pytest.mark.usefixtures("greet")
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
@@ -177,11 +178,16 @@ async def test_no_logs_and_no_job_are_told_apart(app: Mainspring) -> None:
         ({"created_after": datetime(2030, 1, 1)}, "zone"),
         ({"limit": 0}, "bad limit"),
         ({"limit": 501}, "bad limit"),
+        ({"task": 5}, "bad filter task: 5"),
+        ({"task": [5]}, "bad filter task: 5"),
+        ({"cursor": 5}, "bad cursor: 5. Expected the cursor of an earlier page"),
+        ({"cursor": "a"}, "bad cursor: 'a'. Expected the cursor of an earlier page"),
     ],
 )
 async def test_filters_that_make_no_sense_are_refused(
     app: Mainspring, filters: dict[str, object], message: str
 ) -> None:
+    await app.enqueue("greet")
     with pytest.raises(DefinitionError, match=message):
         await app.jobs.list(**filters)  # type: ignore[arg-type]
 
@@ -310,6 +316,26 @@ async def test_only_what_waits_is_paused_and_only_what_is_paused_resumed(app: Ma
 async def test_an_act_on_a_job_that_is_not_there_says_so(app: Mainspring, act: str) -> None:
     with pytest.raises(JobNotFound, match="nobody"):
         await getattr(app.jobs, act)("nobody")
+
+
+@pytest.mark.parametrize("method", ["get", "logs", "history", "retry", "cancel", "delete", "pause", "resume"])
+async def test_what_is_no_id_is_refused(app: Mainspring, method: str) -> None:
+    for bad in (5, ["1"], "\ud800"):
+        with pytest.raises(DefinitionError, match="bad id of a job"):
+            await getattr(app.jobs, method)(bad)
+    if method in ("get", "retry"):
+        with pytest.raises(DefinitionError, match="bad id of a job: 5"):
+            await getattr(app.dead_letters, method)(5)
+
+
+@pytest.mark.usefixtures("greet")
+async def test_an_empty_id_is_an_id_that_no_job_has(app: Mainspring) -> None:
+    await app.enqueue("greet")
+    assert await app.jobs.get("") is None
+    assert await app.jobs.delete("") is False
+    with pytest.raises(JobNotFound):
+        await app.jobs.retry("")
+    assert await app.jobs.count() == 1
 
 
 @pytest.mark.parametrize("act", ["retry", "cancel", "delete", "pause", "resume"])

@@ -18,7 +18,7 @@ from mainspring.client import Client
 from mainspring.core import states
 from mainspring.core.job import Job, State
 from mainspring.core.policy import Policy
-from mainspring.errors import Contended, IllegalTransition, StoreError
+from mainspring.errors import Contended, DefinitionError, IllegalTransition, StoreError
 from mainspring.stores.base import BATCH_BYTES, BATCH_ROWS, Event
 
 Transition = Callable[[Job, int, Policy], Job | None]
@@ -38,9 +38,13 @@ async def change_all(
     """Apply `transition` to all jobs that are meant; answers how many changed, which `act` knows at any time.
 
     Jobs that are stored while this goes on are not looked for, and what ends meanwhile is left alone: a job that is
-    retried and dies again is not retried for ever. Raises `StoreError`, `Contended`, and what `on_progress` raises;
-    what was changed until then stays changed. A cancellation ends it when its page is done.
+    retried and dies again is not retried for ever. Raises `DefinitionError`, `StoreError`, `Contended`, and what
+    `on_progress` raises; what was changed until then stays changed. A cancellation ends it when its page is done.
     """
+    if on_progress is not None and not callable(on_progress):
+        raise DefinitionError(
+            f"bad on_progress: {on_progress!r}. Expected a function of two numbers: changed so far, and looked at."
+        )
     begun = client.clock.now()
     selection = replace(selection, as_of=begun)
     bulk = _Bulk(client, selection, transition, act)

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypedDict, Unpack, cast
+from typing import Any, TypedDict, Unpack, cast
 
 from mainspring.admin.bulk import Progress, Transition, change_all
 from mainspring.admin.connection import App
-from mainspring.admin.jobs import Jobs
-from mainspring.admin.selection import JobFilters, JobPage, chosen
+from mainspring.admin.jobs import Jobs, check_id
+from mainspring.admin.selection import JobFilters, JobPage, by_name, chosen
 from mainspring.core import states
 from mainspring.core.duration import Duration, humanize, milliseconds
 from mainspring.core.job import Job, State
 from mainspring.core.policy import Policy
+from mainspring.core.task import Task
 from mainspring.errors import IllegalTransition, JobNotFound
 
 
 class DeadFilters(TypedDict, total=False):
     """Which dead letters; as `JobFilters`, whose status is given here. `ended_after`: died since then."""
 
-    task: str | Sequence[str] | None
+    task: str | Task[..., Any] | Sequence[str | Task[..., Any]] | None
     queue: str | Sequence[str] | None
     ids: Sequence[str] | None
     key: str | None
@@ -68,6 +69,7 @@ class DeadLetters:
 
         Raises `JobNotFound`, and `IllegalTransition` for a job that is not dead.
         """
+        check_id(id)
         client = await self._app.connect()
         async with self._app.audit.act("dead_letters.retry", id) as act:
             row = await client.change(id, lambda job: _rerun(job, client.clock.now()))
@@ -115,7 +117,7 @@ class DeadLetters:
     ) -> int:
         client = await self._app.connect()
         selection = await chosen(client, _dead(filters))
-        async with self._app.audit.act(action, filters={**filters, **more}) as act:
+        async with self._app.audit.act(action, filters={**by_name(filters), **more}) as act:
             return await change_all(client, selection, transition, act, on_progress)
 
 

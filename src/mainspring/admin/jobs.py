@@ -15,6 +15,7 @@ from mainspring.admin.selection import (
     STATUSES,
     JobFilters,
     JobPage,
+    by_name,
     chosen,
     how_many,
     one_page,
@@ -24,7 +25,7 @@ from mainspring.client import Client
 from mainspring.core import states
 from mainspring.core.ids import new_id
 from mainspring.core.job import Job, State
-from mainspring.core.naming import check_count
+from mainspring.core.naming import check_count, is_text
 from mainspring.core.policy import Policy
 from mainspring.errors import DefinitionError, JobNotFound
 from mainspring.stores.base import BATCH_ROWS, LogLine
@@ -45,6 +46,7 @@ class Jobs:
 
     async def get(self, id: str) -> Job | None:
         """The job with its input, result and runs; None where there is none."""
+        check_id(id)
         client = await self._app.connect()
         return (await client.store.get([id]))[0]
 
@@ -61,10 +63,17 @@ class Jobs:
         `page.cursor` is the `cursor` of the next page; None: this was the last.
         """
         check_count(limit, "limit", 1, BATCH_ROWS)
+        if cursor is not None and not isinstance(cursor, str):
+            raise _bad_cursor(cursor)
         client = await self._app.connect()
         selection = await chosen(client, filters)
         query = selection.query.evolve(limit=limit, after=cursor, oldest_first=oldest_first)
-        return await one_page(client.store, replace(selection, query=query), client.clock.now())
+        try:
+            return await one_page(client.store, replace(selection, query=query), client.clock.now())
+        except DefinitionError as error:
+            if cursor is None:
+                raise
+            raise _bad_cursor(cursor) from error
 
     async def count(self, **filters: Unpack[JobFilters]) -> int:
         """How many jobs there are. Cheap by task, queue and origin, and by status but for scheduled, pending and
@@ -94,7 +103,8 @@ class Jobs:
     async def totals(self, **filters: Unpack[JobFilters]) -> dict[str, int]:
         """How many jobs there are of each stored state: waiting (scheduled, pending or retrying), running, paused,
         completed, failed, dead, cancelled. By task, queue and origin it reads no job, however many there are; for
-        looking often. By `error` it reads them all. Raises `DefinitionError` for filters that need a look at each job, and `status`."""
+        looking often. By `error` it reads them all. Raises `DefinitionError` for filters that need a look at each job,
+        and `status`."""
         client = await self._app.connect()
         selection = await chosen(client, filters)
         if filters.get("status") is not None or not replace(selection, error=None).counted:
@@ -119,6 +129,7 @@ class Jobs:
 
     async def logs(self, id: str, after: int = 0, limit: int = BATCH_ROWS) -> builtins.list[LogLine]:
         """Up to `limit` log lines whose `seq` is greater than `after`, oldest first. Raises `JobNotFound`."""
+        check_id(id)
         client = await self._app.connect()
         lines = await client.store.tail(id, after, limit)
         if not lines and (await client.store.get([id]))[0] is None:
@@ -128,6 +139,7 @@ class Jobs:
     async def history(self, id: str) -> builtins.list[LogLine]:
         """The life of a job in words, oldest first: when it was added, begun, retried and ended, with what its handler
         logged (its last lines). Raises `JobNotFound`."""
+        check_id(id)
         client = await self._app.connect()
         [job] = await client.store.get([id])
         if job is None:
@@ -243,7 +255,7 @@ class Jobs:
             )
         client = await self._app.connect()
         selection = await chosen(client, filters, MEANT[action.removeprefix("jobs.")])
-        async with self._app.audit.act(action, filters=filters, reason=reason) as act:
+        async with self._app.audit.act(action, filters=by_name(filters), reason=reason) as act:
             return await change_all(client, selection, transition, act, on_progress)
 
     async def _one(
@@ -251,6 +263,7 @@ class Jobs:
     ) -> Job | None:
         if filters:
             raise DefinitionError(f"both an id and filters: {id!r} and {', '.join(filters)}. Expected one of them.")
+        check_id(id)
         client = await self._app.connect()
         async with self._app.audit.act(action, id, reason=reason) as act:
             row = await client.change(id, await _with_policy(client, id, transition))
@@ -262,6 +275,18 @@ class Jobs:
         if row is None:  # no transition that comes here answers None for a job that exists
             raise JobNotFound(id)
         return row
+
+
+def check_id(id: object) -> None:
+    """Raises `DefinitionError` for what can be no job's id."""
+    if not isinstance(id, str) or not is_text(id):
+        raise DefinitionError(f"bad id of a job: {id!r}. Expected text, as handles and lists have it.")
+
+
+def _bad_cursor(cursor: object) -> DefinitionError:
+    return DefinitionError(
+        f"bad cursor: {cursor!r}. Expected the cursor of an earlier page of the same list, or None for the first page."
+    )
 
 
 async def _with_policy(client: Client, id: str, transition: Transition) -> Callable[[Job], Job | None]:

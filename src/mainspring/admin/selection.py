@@ -8,7 +8,7 @@ act never hits a job that has moved on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict, cast
@@ -19,6 +19,7 @@ from mainspring.core.duration import instant
 from mainspring.core.ids import key_id
 from mainspring.core.job import TERMINAL, Job, State
 from mainspring.core.request import KINDS
+from mainspring.core.task import Task
 from mainspring.errors import DefinitionError, UnknownTask
 from mainspring.stores.base import BATCH_ROWS, Count, Query, Store
 
@@ -41,7 +42,8 @@ ROWS_WITH_PAYLOAD = 20
 class JobFilters(TypedDict, total=False):
     """Which jobs; everything given must hold.
 
-    task, queue      one or several, by name. Raises `UnknownTask` for a task of which nobody knows and no job is left.
+    task, queue      one or several, by name; a task also as itself. Raises `UnknownTask` for a task of which nobody
+                     knows and no job is left.
     status           one or several of the `STATUSES`: scheduled, pending, retrying, running, paused, completed ...
     ids              these jobs.
     key              the job that holds this key of a call.
@@ -55,7 +57,7 @@ class JobFilters(TypedDict, total=False):
     due_after, due_before       when it is due, of what waits or is paused.
     """
 
-    task: str | Sequence[str] | None
+    task: str | Task[..., Any] | Sequence[str | Task[..., Any]] | None
     queue: str | Sequence[str] | None
     status: str | Sequence[str] | None
     ids: Sequence[str] | None
@@ -187,7 +189,7 @@ async def _check_known(client: Client, task: str) -> None:
 
 def select(filters: JobFilters, otherwise: Sequence[str] = ()) -> Selection:
     """What `filters` mean, as far as that can be said without a store. Raises `DefinitionError`."""
-    given = {name: value for name, value in cast("dict[str, Any]", filters).items() if value is not None}
+    given = {name: value for name, value in by_name(filters).items() if value is not None}
     for name in given:
         if name not in JobFilters.__annotations__:
             raise DefinitionError(f"unknown filter: {name!r}. Expected: {', '.join(JobFilters.__annotations__)}.")
@@ -215,6 +217,17 @@ def select(filters: JobFilters, otherwise: Sequence[str] = ()) -> Selection:
         key=_text(given["key"], "key") if "key" in given else None, has_error=_flag(given, "has_error"),
         error=_text(given["error"], "error") if "error" in given else None,
     )  # fmt: skip
+
+
+def by_name(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """The filters with the names of the tasks that were given as themselves."""
+    named = dict(filters)
+    task = named.get("task")
+    if isinstance(task, Task):
+        named["task"] = task.name
+    elif isinstance(task, (list, tuple, set, frozenset)):
+        named["task"] = [one.name if isinstance(one, Task) else one for one in task]
+    return named
 
 
 def _with_times(statuses: frozenset[str], ended: Span, due: Span) -> frozenset[str]:
