@@ -21,7 +21,7 @@ from mainspring.stores.base import BATCH_ROWS, Claim
 from mainspring.stores.mongo.lanes import LAST_WORDS, TAKES, Lanes, allow
 from mainspring.stores.mongo.link import Document, Link
 from mainspring.stores.mongo.look import Scene, Want, look, next_due
-from mainspring.stores.mongo.rows import read_job
+from mainspring.stores.mongo.rows import read_jobs, tell_of_unreadable
 from mainspring.stores.mongo.swap import is_blocked
 from mainspring.stores.mongo.take import carrying, taken, update
 
@@ -46,6 +46,8 @@ class Claimer:
         self.held = Held()
         self._beside: set[asyncio.Task[int | None]] = set()
         self._lanes = Lanes(link)
+        self._unreadable: set[str] = set()
+        """Rows that were taken and are no jobs: not taken again before they can be read."""
         self._closed: dict[str, int | None] = {}
         """Gates that were closed when last seen."""
         self._full: dict[str, set[str]] = {}
@@ -87,6 +89,25 @@ class Claimer:
         self._closed = scene.closed
         self._full[want.queue] = {task for task, left in scene.open_tasks(want).items() if left == 0}
         self.followed_until = scene.followed_until
+
+    # -- what is no job -----------------------------------------------------------------------------------------
+
+    def leave_out(self, rows: Sequence[Document]) -> bool:
+        """Leave those alone for a while that are no jobs, as far as that can be seen; answers whether there are any."""
+        wrong = [row for row in rows if not _can_be_taken(row)]
+        for row in wrong:
+            tell_of_unreadable(row["_id"], "its version, claims or seq is no whole number. Correct or delete it.")
+        wrong += [row for row in rows if row["_id"] in self._unreadable and row not in wrong and not read_jobs([row])]
+        for row in wrong:
+            self.held.add(row["_id"])
+        return bool(wrong)
+
+    def read(self, rows: Sequence[Document]) -> list[Job]:
+        """The jobs that were taken. Those that cannot be read stay taken until their leases end."""
+        jobs = read_jobs(rows)
+        if len(jobs) < len(rows):
+            self._unreadable |= {row["_id"] for row in rows} - {job.id for job in jobs}
+        return jobs
 
     # -- taking ------------------------------------------------------------------------------------------------
 
@@ -135,6 +156,10 @@ class Claimer:
                         self.held.add(row["_id"])
 
         await asyncio.gather(*map(take, rows))
+
+
+def _can_be_taken(row: Document) -> bool:
+    return all(isinstance(row.get(name), int) for name in ("version", "claims", "seq"))
 
 
 class Held:
@@ -196,6 +221,8 @@ class _Claim:
         tasks = claimer.believed(want)
         self._scene = scene = await look(claimer.link, want, tasks, asked, claimer.held.now())
         claimer.learn(want, scene)
+        if claimer.leave_out(scene.rows):
+            return True  # there may be others behind them
         possible = claimer.believed(want)
         if possible - tasks:
             return True  # more may be taken than was looked for
@@ -226,7 +253,7 @@ class _Claim:
     async def _take(self, chosen: Sequence[Document]) -> bool:
         """Take the chosen. False: others were faster with some of them."""
         rows = await self._claimer.take(self._want, chosen)
-        self.jobs += map(read_job, rows)
+        self.jobs += self._claimer.read(rows)
         if len(rows) == len(chosen):
             return True
         self._races += 1

@@ -19,7 +19,7 @@ from mainspring.errors import DefinitionError
 from mainspring.stores.base import Count, Page, Query
 from mainspring.stores.mongo.link import Document, Link
 from mainspring.stores.mongo.renew import BARE
-from mainspring.stores.mongo.rows import date, read_job
+from mainspring.stores.mongo.rows import date, read_jobs
 from mainspring.stores.mongo.schema import LANE
 
 MERGED = 150
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 async def find(link: Link, query: Query) -> Page:
-    """A page of jobs without payload."""
+    """A page of jobs without payload. What cannot be read is left out, and told of in the log."""
     chosen = _filter(query)
     after = None if query.after is None else _cursor(query.after)
     if after is not None:
@@ -43,7 +43,7 @@ async def find(link: Link, query: Query) -> Page:
     if len(found) > 1:
         rows.sort(key=itemgetter("seq"), reverse=not query.oldest_first)
     shown = rows[: query.limit]
-    return Page([read_job(row) for row in shown], str(shown[-1]["seq"]) if len(rows) > len(shown) else None)
+    return Page(read_jobs(shown), str(shown[-1]["seq"]) if len(rows) > len(shown) else None)
 
 
 async def _first(link: Link, query: Query, chosen: Document) -> list[Document]:

@@ -7,10 +7,11 @@ recognises its own last write.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from bson.datetime_ms import DatetimeMS
 from mainspring.core.codec import body_fields, unknown_fields
 from mainspring.core.job import SCHEMA, Job, State
 from mainspring.errors import StoreUnusable
+from mainspring.events import emit
 from mainspring.stores.mongo.payload import map_of, native, native_map, text_of
 
 Row = dict[str, Any]
@@ -145,8 +147,30 @@ def read_job(row: Mapping[str, Any]) -> Job:
         return msgspec.convert(fields, Job)
     except (msgspec.ValidationError, KeyError, TypeError, ValueError, AttributeError) as e:
         raise StoreUnusable(
-            f"the stored job {row.get('_id')!r} cannot be read: {e}. Erase it, or restore it from a backup."
+            f"the stored job {row.get('_id')!r} cannot be read: {e}. "
+            "Correct or delete its document with mongosh, or restore it from a backup."
         ) from e
+
+
+_told: set[str] = set()
+"""Of which documents this process has said that they are no jobs."""
+
+
+def read_jobs(rows: Iterable[Mapping[str, Any]]) -> list[Job]:
+    """The jobs of documents. One that is no job is left out, so that it hides no other; the log tells of it once."""
+    jobs = []
+    for row in rows:
+        try:
+            jobs.append(read_job(row))
+        except StoreUnusable as error:
+            tell_of_unreadable(row["_id"], str(error))
+    return jobs
+
+
+def tell_of_unreadable(id: str, error: str) -> None:
+    if id not in _told:
+        _told.add(id)
+        emit("job.unreadable", logging.WARNING, job_id=id, error=error)
 
 
 _HEADER = {
