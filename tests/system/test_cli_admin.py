@@ -83,6 +83,7 @@ def test_every_filter_is_an_option(shop: Shop) -> None:
         (["jobs", "cancel", "--status", "", "--yes"], 2, "bad filter status"),
         (["jobs", "delete", "--status", "dead,,failed", "--yes"], 2, "bad filter status"),
         (["jobs", "delete", "--yes"], 2, "no job to delete"),
+        (["jobs", "delete", "nobody"], 1, "error: no job has the id 'nobody'"),
         (["jobs", "retry", "--due-before", "1h", "--yes"], 2, "times that none of these can have"),
         (["jobs", "list", "--due-before", "in a while"], 2, "bad due-before"),
         (["audit", "--action", "bogus"], 2, "unknown action"),

@@ -144,6 +144,22 @@ def test_a_path_is_answered_with_the_name_of_the_module(shop: Shop, path: str) -
     assert "such as shop:app." in result.stderr
 
 
+@pytest.mark.parametrize("name", [":", ":app", ".shop:app"])
+def test_an_app_without_a_module_is_wrong_use(shop: Shop, name: str) -> None:
+    result = shop.run("jobs", "list", "--app", name)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: bad app: {name!r} names no module. Expected module:app, such as shop.tasks:app.\n"
+
+
+def test_an_empty_file_is_no_database_by_its_url(shop: Shop) -> None:
+    empty = shop.folder / "empty.db"
+    empty.touch()
+    result = shop.run("jobs", "list", "--app", f"sqlite:///{empty}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "empty.db': the file is empty. Expected one that an app has made." in result.stderr
+    assert empty.stat().st_size == 0
+
+
 def test_a_terminal_gets_tables_and_questions(shop: Shop) -> None:
     async def add(app: Mainspring) -> str:
         now = app.clock.now()

@@ -197,6 +197,14 @@ def test_a_wrong_value_is_named_with_its_place(
     assert value in told
 
 
+def test_names_are_told_as_what_they_are(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINSPRING_QUEUES", ",")
+    wanted = "error: bad MAINSPRING_QUEUES: ','. Expected names, by commas or as a list."
+    assert refused(shop, "config") == f"{wanted}\n"
+    monkeypatch.setenv("MAINSPRING_QUEUES", "a:b")
+    assert "bad queue or task name: 'a:b'" in refused(shop, "config")
+
+
 def test_a_worker_is_refused_with_the_place_of_an_unknown_task(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAINSPRING_TASKS", "send,nothing")
     told = refused(shop, "worker", "shop:app")

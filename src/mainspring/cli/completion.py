@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, get_type_hints
 
 import typer
@@ -143,11 +142,11 @@ async def _ask(
     known: Callable[[Mainspring], Iterable[str]],
     stored: Callable[[Client], Awaitable[Iterable[str]]],
 ) -> set[str]:
-    from mainspring.cli.session import find_app
+    from mainspring.cli.session import find_app, has_database
 
     app = find_app(ctx.params.get("app"))
     found = set(known(app))
-    if not _exists(app.url):
+    if not has_database(app.url):
         return found
     try:
         async with asyncio.timeout(PATIENCE):
@@ -156,11 +155,6 @@ async def _ask(
         return found
     finally:
         await app.close()
-
-
-def _exists(url: str) -> bool:
-    """Whether a look makes no file. A server is there or not."""
-    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///").partition("?")[0]).exists()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from mainspring.admin import JobFilters, Jobs
 from mainspring.admin.selection import MEANT, WAITING
 from mainspring.admin.view import job_view
 from mainspring.app import Mainspring
-from mainspring.cli.acts import Act, How, ReasonOption, act, act_on_all, read_pages, refuse_both, told
+from mainspring.cli.acts import How, ReasonOption, act, act_on_all, read_pages, refuse_both, told
 from mainspring.cli.filters import with_filters
 from mainspring.cli.output import JsonOption, YesOption, fail, note, print_json, print_rows
 from mainspring.cli.session import AppOption, run
@@ -173,7 +173,13 @@ def _act(
 
     async def command(found: Mainspring) -> None:
         method: Callable[..., Any] = getattr(found.jobs, verb)
-        one: Act = lambda id: method(id, **extra)  # noqa: E731
+
+        async def one(id: str) -> object:
+            answer = await method(id, **extra)
+            if verb == "delete" and answer is False:
+                raise JobNotFound(id)
+            return answer
+
         with found.acting(reason=how.reason):
             if ids:
                 await act(ids, one, done, how.as_json)

@@ -79,12 +79,25 @@ def app_name(name: str | None) -> str:
     return chosen
 
 
+def has_database(url: str) -> bool:
+    """Whether a look makes no file, nor tables in an empty one. A server is there or not."""
+    if not url.startswith("sqlite:///"):
+        return True
+    path = _file(url)
+    return path.exists() and (not path.is_file() or path.stat().st_size > 0)
+
+
+def _file(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///").partition("?")[0])
+
+
 def _app_on(url: str) -> Mainspring:
     """An app without tasks. A store that is only looked at is not to come into being by a slip in its name."""
     app = Mainspring(url)
-    path = url.removeprefix("sqlite:///").partition("?")[0]
-    if url.startswith("sqlite:///") and not Path(path).exists():
-        raise DefinitionError(f"no database at {str(Path(path).absolute())!r}. Expected one that an app has made.")
+    if not has_database(url):
+        path = _file(url)
+        why = ": the file is empty" if path.exists() else ""
+        raise DefinitionError(f"no database at {str(path.absolute())!r}{why}. Expected one that an app has made.")
     return app
 
 

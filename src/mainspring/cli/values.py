@@ -51,10 +51,10 @@ def duration(value: Any, place: str) -> Duration:
 def names(value: Any, place: str) -> list[str]:
     """Names by commas, or a list."""
     parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, str) and part.strip() for part in parts):
         raise _bad(place, value, "names, by commas or as a list")
     try:
-        return [check_name(part.strip(), "name") for part in parts]
+        return [check_name(part.strip(), "queue or task") for part in parts]
     except DefinitionError as error:
         raise DefinitionError(f"bad {place}: {value!r}: {error}") from None
 
