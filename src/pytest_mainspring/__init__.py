@@ -83,12 +83,17 @@ def mainspring_app(request: pytest.FixtureRequest) -> Mainspring:
 @pytest.fixture
 def mainspring_kit(request: pytest.FixtureRequest, mainspring_app: Mainspring) -> Iterator[Kit]:
     """The app on a store in memory and a clock that stands still, for one test; see `mainspring.testing.Kit`."""
+    from mainspring.errors import DefinitionError
     from mainspring.testing import Kit
 
     options: dict[str, Any] = {"check": request.config.getini("mainspring_check")}
     for marker in reversed(list(request.node.iter_markers(MARKER))):
         options |= _checked(marker)
-    with Kit(mainspring_app, **options) as kit:
+    try:
+        made = Kit(mainspring_app, **options)
+    except DefinitionError as error:
+        raise pytest.UsageError(f"@pytest.mark.{MARKER}: {error}") from None
+    with made as kit:
         yield kit
 
 

@@ -114,6 +114,16 @@ async def test_a_count(mail: Mail, k: Kit) -> None:
         k, mail.send, to="b", count=1
     )
     assert [job.input["to"] for job in await k.all_enqueued(mail.send)] == ["a", "b", "b"]
+    bad: Any
+    for bad in (-1, "two", True):
+        with pytest.raises(DefinitionError, match=f"bad count: {bad!r}"):
+            await k.assert_enqueued(mail.send, count=bad)
+
+
+async def test_values_that_judge_themselves(mail: Mail, k: Kit) -> None:
+    await mail.send.enqueue("ada")
+    await k.assert_enqueued(mail.send, key=None, queue=ANY, priority=lambda priority: priority > 1)
+    await k.refute_enqueued(mail.send, key=ANY, origin=lambda origin: origin != "call")
 
 
 async def test_many_are_counted_and_the_first_are_shown(mail: Mail, k: Kit) -> None:
@@ -176,6 +186,10 @@ async def test_what_is_refuted_is_shown(mail: Mail, k: Kit) -> None:
         ("send-email", {"status": "done"}, DefinitionError, "unknown status: 'done'. Expected one of scheduled,"),
         ("send-email", {"meta": "ada"}, DefinitionError, "bad meta: 'ada'"),
         ("send-email", {"at": "soon"}, DefinitionError, "bad at: 'soon'"),
+        ("send-email", {"key": 5}, DefinitionError, "bad key: 5, so no job has it. Expected text, or a function"),
+        ("send-email", {"queue": None}, DefinitionError, "bad queue: None, so no job has it"),
+        ("send-email", {"origin": ["call"]}, DefinitionError, "bad origin: ['call'], so no job has it"),
+        ("send-email", {"priority": "high"}, DefinitionError, "bad priority: 'high', so no job has it. Expected a num"),
         (7, {}, DefinitionError, "a job of 7. Expected a task, or the name of one"),
     ],
 )

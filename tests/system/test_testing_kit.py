@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mainspring import JobFailed, Mainspring, MainspringError, Retry, Snooze, Task
-from mainspring.errors import NotDrained
-from mainspring.testing import Drained, FakeClock, kit
+from mainspring import DefinitionError, JobFailed, Mainspring, MainspringError, Retry, Snooze, Task
+from mainspring.testing import Drained, FakeClock, NotDrained, kit
 
 
 class Shop:
@@ -92,6 +94,16 @@ async def test_a_client_that_was_open_before_is_open_after(shop: Shop) -> None:
 async def test_what_is_no_app_is_refused() -> None:
     with pytest.raises(MainspringError, match="Expected an app"):
         kit("app")  # type: ignore[arg-type]
+
+
+async def test_what_is_no_clock_and_no_store_is_refused(shop: Shop) -> None:
+    bad: Any
+    for bad in (5, 0, "now"):
+        with pytest.raises(DefinitionError, match=f"bad clock of a kit: {bad!r}. Expected a FakeClock"):
+            kit(shop.app, clock=bad)
+    bad = 5
+    with pytest.raises(DefinitionError, match="bad store of a kit: 5"):
+        kit(shop.app, store=bad)
 
 
 # -- drain -------------------------------------------------------------------------------------------------------------
@@ -235,6 +247,33 @@ async def test_advance_runs_schedules_without_a_worker(shop: Shop) -> None:
     async with kit(shop.app) as k:
         assert await k.advance("30d") == Drained(completed=30)
     assert shop.done == ["nightly"] * 30
+
+
+async def test_a_slip_is_told_before_a_worker_starts() -> None:
+    begun: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Mainspring) -> AsyncIterator[None]:
+        begun.append("lifespan")
+        yield
+
+    app = Mainspring("sqlite://:memory:", lifespan=lifespan)
+
+    @app.task
+    async def work() -> None: ...
+
+    async with kit(app) as k:
+        bad: Any
+        for bad in (-1, "soon"):
+            with pytest.raises(DefinitionError, match=f"bad advance: {bad!r}"):
+                await k.advance(bad)
+            with pytest.raises(DefinitionError, match=f"bad timeout: {bad!r}"):
+                await k.drain(timeout=bad)
+            with pytest.raises(DefinitionError, match=f"bad limit: {bad!r}"):
+                await k.drain(limit=bad)
+        assert begun == []
+        await k.drain()
+        assert begun == ["lifespan"]
 
 
 async def test_the_clock_of_a_kit_may_be_given(shop: Shop) -> None:

@@ -208,6 +208,8 @@ def test_a_wrong_name_in_the_environment_is_told_as_such(project: Project, monke
 def test_a_wrong_option_of_the_marker_is_told(project: Project) -> None:
     test = "import pytest\n\n@pytest.mark.mainspring(inlin=True)\ndef test_it(mainspring_kit):\n    pass\n"
     project.run(test).stdout.fnmatch_lines(["*inlin is no option of it. Expected some of store, clock, inline,*"])
+    told = project.run(test.replace("inlin=True", "clock=5")).stdout
+    told.fnmatch_lines(["*@pytest.mark.mainspring: bad clock of a kit: 5. Expected a FakeClock*"])
 
 
 FAILING = """

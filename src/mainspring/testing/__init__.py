@@ -7,6 +7,7 @@ async with kit(app) as k:
     await k.advance("1d")  # everything that is due in that time runs, in order
 """
 
+from mainspring.errors import NotDrained
 from mainspring.testing.apps import Kit, kit
 from mainspring.testing.assertions import Enqueued
 from mainspring.testing.clock import START, FakeClock
@@ -22,6 +23,7 @@ __all__ = [
     "FakeClock",
     "Hang",
     "Kit",
+    "NotDrained",
     "Outages",
     "drain",
     "kit",

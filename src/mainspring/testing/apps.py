@@ -15,7 +15,7 @@ from typing import Any, Self
 from mainspring.app import Mainspring
 from mainspring.core.duration import Duration
 from mainspring.core.task import Task
-from mainspring.errors import MainspringError
+from mainspring.errors import DefinitionError, MainspringError
 from mainspring.stores import open_store
 from mainspring.stores.base import Store
 from mainspring.sync import Bridge
@@ -56,8 +56,12 @@ class Kit:
     ) -> None:
         if not isinstance(app, Mainspring):
             raise MainspringError(f"a kit for {app!r}. Expected an app: kit(app), where app = Mainspring(...).")
+        if not (clock is None or isinstance(clock, FakeClock)):
+            raise DefinitionError(f"bad clock of a kit: {clock!r}. Expected a FakeClock, or None for a new one.")
+        if not isinstance(store, (str, Store)):
+            raise DefinitionError(f"bad store of a kit: {store!r}. Expected the URL of a store, or a store.")
         self.app = app
-        self.clock = clock or FakeClock()
+        self.clock = FakeClock() if clock is None else clock
         self.store = Outages()
         self.inline = inline
         self.raise_errors = raise_errors

@@ -14,6 +14,7 @@ from mainspring.admin.view import job_view
 from mainspring.core.codec import decode_value
 from mainspring.core.duration import humanize
 from mainspring.core.job import Job, State
+from mainspring.core.naming import check_count
 from mainspring.core.task import Task
 from mainspring.errors import InputError
 from mainspring.stores.base import BATCH_ROWS, Query
@@ -76,6 +77,8 @@ class Jobs:
         self, task: Task[Any, Any] | str | None, conditions: Mapping[str, Any], count: int | None
     ) -> Enqueued:
         __tracebackhide__ = True
+        if count is not None:
+            check_count(count, "count", 0)
         want = wanted(self._app, task, conditions)
         everything = await self.all()
         found = [job for job in everything if _shown(job, want) and not want.misses(job)]

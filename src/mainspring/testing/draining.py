@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from mainspring.core.duration import Duration
+from mainspring.core.duration import Duration, milliseconds
 from mainspring.core.job import State
-from mainspring.core.naming import check_name
+from mainspring.core.naming import check_count, check_name
 from mainspring.errors import DefinitionError, NotDrained
 from mainspring.stores.base import BATCH_ROWS, Query
 from mainspring.testing.clock import FakeClock
@@ -46,6 +46,8 @@ async def drain(
         raise DefinitionError(
             "with_scheduled=True without a clock that can be moved. Expected an app with a FakeClock."
         )
+    check_count(limit, "limit", 0)
+    milliseconds(timeout, "timeout")
     tally = Tally(limit)
     try:
         await _run_due(app, queue, timeout, tally)
@@ -66,6 +68,7 @@ async def advance(
     app: Mainspring, clock: FakeClock, duration: Duration, tally: Tally, queue: str | None = None
 ) -> None:
     """Move the clock on, and run all that is due on the way, in order."""
+    milliseconds(duration, "advance")  # a slip is told before a worker starts
     async with _working(app, queue, tally):
         await clock.advance(duration)
 

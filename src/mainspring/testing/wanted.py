@@ -75,6 +75,8 @@ def wanted(app: Mainspring, task: Task[Any, Any] | str | None, conditions: Mappi
     if known is not None:
         _check_arguments(known, input)
     at, within = given.get("at"), milliseconds(given.get("within", 0), "within")
+    for name in OF_THE_JOB:
+        _check_plain(given, name)
     status = given.get("status")
     if status not in (None, ANY, *STATUSES):
         raise DefinitionError(f"unknown status: {status!r}. Expected one of {', '.join(STATUSES)}, or {ANY!r}.")
@@ -115,6 +117,18 @@ def _check_arguments(task: Task[Any, Any], input: Mapping[str, Any]) -> None:
             f"task {task.name!r} has no argument {strange[0]!r}, so no job has it. Expected one of "
             f"{', '.join(snapshot['parameters']) or 'none'}; or a condition: {', '.join(CONDITIONS)}."
         )
+
+
+def _check_plain(given: Mapping[str, Any], name: str) -> None:
+    """A value of Python's own that is of another kind than the job's can never be equal to it. What has an `==` of its
+    own, or is a function, says so itself."""
+    value = given.get(name, "")
+    right = (int, float) if name == "priority" else str
+    own = type(value).__module__ != "builtins" or (callable(value) and not isinstance(value, type))
+    if name not in given or own or isinstance(value, right) or (name == "key" and value is None):
+        return
+    what = "a number" if name == "priority" else "text"
+    raise DefinitionError(f"bad {name}: {value!r}, so no job has it. Expected {what}, or a function that judges it.")
 
 
 def _object(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
