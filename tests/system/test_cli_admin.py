@@ -86,6 +86,8 @@ def test_every_filter_is_an_option(shop: Shop) -> None:
         (["jobs", "delete", "nobody"], 1, "error: no job has the id 'nobody'"),
         (["jobs", "retry", "--due-before", "1h", "--yes"], 2, "times that none of these can have"),
         (["jobs", "list", "--due-before", "in a while"], 2, "bad due-before"),
+        (["queues", "throttle", "sennd"], 1, "Did you mean 'send'?"),
+        (["queues", "throttle", "sennd", "5m"], 1, "unknown task: 'sennd'"),
         (["audit", "--action", "bogus"], 2, "unknown action"),
         (["audit", "--since", "once"], 2, "bad --since"),
         (["locks", "holder", "x"], 1, "nobody holds the lock 'x'"),
@@ -111,6 +113,16 @@ def test_a_narrow_terminal_cuts_no_id(shop: Shop, columns: int) -> None:
     header, *rows = re.sub(r"\x1b\[[\d;]*m", "", seen).splitlines()
     assert header.split() == ["id", "task", "status", "detail"]
     assert sorted(row.split()[:3] for row in rows) == sorted([id, "send", "dead"] for id in known)
+
+
+def test_a_queue_that_nobody_knows_is_paused_with_a_word(shop: Shop) -> None:
+    add(shop)
+    result = shop.run("queues", "pause", "emials")
+    assert (result.exit_code, result.stdout) == (0, "paused emials\n")
+    wanted = "note: no task, job or worker has had the queue 'emials'; there are: default, emails."
+    assert result.stderr == f"{wanted}\n"
+    assert shop.run("queues", "pause", "emails") == (0, "paused emails\n", "")
+    assert shop.run("queues", "pause", "emials") == (0, "paused emials\n", "")
 
 
 # -- acts on many ------------------------------------------------------------------------------------------------------

@@ -181,11 +181,6 @@ def test_a_terminal_gets_tables_and_questions(shop: Shop) -> None:
     assert "scheduled" in narrow
     assert "no jobs" in on_terminal(shop, "dead", "list")[1]
 
-    code, seen = on_terminal(shop, "queues", "throttle", "sned", "5m")
-    assert (code, "there is no task 'sned' yet; there are: endless, send." in seen) == (0, True)
-    code, seen = on_terminal(shop, "queues", "throttle", "send", "5m")
-    assert (code, "there is no task" in seen) == (0, False)
-
     code, seen = on_terminal(shop, "jobs", "cancel", "--task", "send", typed="n\n")
     assert (code, "jobs whose task is send?" in seen) == (1, True)
     code, seen = on_terminal(shop, "jobs", "cancel", "--task", "send", typed="y\n")

@@ -97,6 +97,11 @@ def note(message: str) -> None:
         _tell(Text(clean(message), style="dim"))
 
 
+def warn(message: str) -> None:
+    """Something that is no error, and may be a slip: on standard error, whoever reads that."""
+    _tell(Text(f"note: {clean(message)}", style="yellow"))
+
+
 def say(message: str) -> None:
     """The answer of an act, on standard output."""
     typer.echo(clean(message))

@@ -12,7 +12,7 @@ from mainspring.app import Mainspring
 from mainspring.cli.acts import Answer, act
 from mainspring.cli.acts import ReasonOption as AuditReason
 from mainspring.cli.filters import duration_of
-from mainspring.cli.output import JsonOption, When, note, print_fields, print_json_lines, print_rows
+from mainspring.cli.output import JsonOption, When, note, print_fields, print_json_lines, print_rows, warn
 from mainspring.cli.session import AppOption, run
 from mainspring.core.duration import humanize, milliseconds
 
@@ -106,7 +106,7 @@ def pause(queue: Queue, reason: ReasonOption = "", as_json: JsonOption = False, 
             known = await found.queues.list()
             await found.queues.pause(name, reason)
             if name not in known:
-                note(f"there was no queue {name!r}; there are: {', '.join(known) or 'none'}.")
+                warn(f"no task, job or worker has had the queue {name!r}; there are: {', '.join(known) or 'none'}.")
 
         await act([queue], one, "paused", as_json, "queue")
 
@@ -143,13 +143,11 @@ def throttle(
         length = None if duration is None else duration_of(duration, "throttle")
 
         async def one(name: str) -> Answer:
+            await found.jobs.count(task=name)  # raises `UnknownTask`: a slip would hold nothing back
             if length is None:
                 await found.queues.pause_task(name, reason)
             else:
                 await found.queues.throttle(name, length, reason)
-            known = await (await found.connect()).snapshots.names()
-            if name not in known:
-                note(f"there is no task {name!r} yet; there are: {', '.join(known) or 'none'}.")
             limit = "" if length is None else f" for {humanize(milliseconds(length))}"
             return Answer("throttled", f"throttled {name}{limit}")
 
