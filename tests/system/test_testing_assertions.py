@@ -11,7 +11,7 @@ from unittest.mock import ANY
 import pytest
 from pydantic import BaseModel
 
-from mainspring import Mainspring, Task
+from mainspring import DeadLetter, Mainspring, Task
 from mainspring.errors import DefinitionError, UnknownTask
 from mainspring.testing import Kit, kit, subset
 
@@ -29,6 +29,8 @@ class Mail:
         async def send_email(to: str, subject: str = "Hi", items: list[Item] | None = None) -> None:
             if to == "nobody":
                 raise ValueError("no such address")
+            if to == "dead":
+                raise DeadLetter("no mail for the dead")
 
         @app.task
         async def clean_up(older_than: int = 30, queue: str = "all", **rest: Any) -> None: ...
@@ -219,3 +221,15 @@ async def test_failures_are_found_whatever_became_of_them(mail: Mail, k: Kit) ->
     await k.assert_no_failures(ignoring=["no such address"])
     with pytest.raises(AssertionError):
         await k.assert_no_failures(ignoring=[mail.clean, "another"])
+
+
+async def test_failures_are_ignored_by_what_the_handler_said(mail: Mail, k: Kit) -> None:
+    await mail.send.enqueue("dead")
+    await k.drain()
+    with pytest.raises(AssertionError, match="no mail for the dead"):
+        await k.assert_no_failures()
+    await k.assert_no_failures(ignoring=["no mail"])
+    bad: Any
+    for bad in ("no mail", 5, mail.send, [5]):
+        with pytest.raises(DefinitionError, match=r"bad ignoring: .* Expected a list of tasks"):
+            await k.assert_no_failures(ignoring=bad)

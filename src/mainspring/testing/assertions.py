@@ -5,7 +5,7 @@ Everything is read from the store. Nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from mainspring.core.duration import humanize
 from mainspring.core.job import Job, State
 from mainspring.core.naming import check_count
 from mainspring.core.task import Task
-from mainspring.errors import InputError
+from mainspring.errors import DefinitionError, InputError
 from mainspring.stores.base import BATCH_ROWS, Query
 from mainspring.testing.wanted import ANY, Wanted, wanted
 
@@ -97,8 +97,11 @@ class Jobs:
             now = self._app.clock.now()
             raise AssertionError(f"expected no {want}, and there is:\n{_lines(found, now)}")
 
-    async def assert_no_failures(self, ignoring: Iterable[Task[Any, Any] | str]) -> None:
+    async def assert_no_failures(self, ignoring: Collection[Task[Any, Any] | str]) -> None:
         __tracebackhide__ = True
+        several = isinstance(ignoring, (tuple, list, set, frozenset))
+        if not several or not all(isinstance(one, (Task, str)) for one in ignoring):
+            raise DefinitionError(f"bad ignoring: {ignoring!r}. Expected a list of tasks and of texts of errors.")
         names = {one.name if isinstance(one, Task) else one for one in ignoring}
         bad = [job for job in await self.all() if job.status in FAILED and not _ignored(job, names)]
         if bad:
@@ -139,8 +142,8 @@ def _shown(job: Enqueued, want: Wanted) -> bool:
 
 
 def _ignored(job: Enqueued, names: set[str]) -> bool:
-    error = job.job.error
-    return job.task in names or (error is not None and any(name in str(error) for name in names))
+    """By its task, or by a text of what is shown of it."""
+    return job.task in names or any(name in _why(job) for name in names)
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
