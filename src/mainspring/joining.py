@@ -124,7 +124,8 @@ class Joiner:
                     await self._wake([row for row in error.rows if row is not None])
                     return [error if row is None else row for row in error.rows]
                 if monotonic() + delay >= until:
-                    raise
+                    why = error.why if isinstance(error, PartlyAdded) else error
+                    raise why from why.__cause__
                 await asyncio.sleep(delay * random.uniform(0.5, 1))
                 delay *= 2
 

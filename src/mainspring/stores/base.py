@@ -41,6 +41,7 @@ class PartlyAdded(StoreUnavailable):
 
     def __init__(self, why: StoreUnavailable, rows: Sequence[Job | None]) -> None:
         super().__init__(str(why))
+        self.why = why
         self.rows = list(rows)
         """In order what is stored; None: not known."""
 

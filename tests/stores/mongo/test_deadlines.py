@@ -35,9 +35,12 @@ async def test_an_enqueue_on_a_frozen_server_is_tried_once(
     try:
         with pytest.raises(StoreUnavailable):
             await work.enqueue(2)
+        assert watch.calls["add"] == 2
+        failed = await asyncio.gather(*(work.enqueue(n) for n in range(5)), return_exceptions=True)
     finally:
         hurt_server.thaw()
-    assert watch.calls["add"] == 2
+    assert {type(one) for one in failed} == {StoreUnavailable}
+    assert watch.calls["add"] == 4, "the first by itself, and the others together"
     await app.close()
 
 

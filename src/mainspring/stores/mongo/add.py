@@ -42,6 +42,8 @@ async def add(link: Link, jobs: Sequence[Job]) -> list[Job]:
         left = [n for n in left if n not in answers]  # its holder was erased in between
         if held and not left:
             why = next(iter(held.values()))
+            if not answers:
+                raise why
             raise PartlyAdded(why, [answers.get(n) for n in range(len(jobs))]) from why.__cause__
         if not left:
             return [answers[n] for n in range(len(jobs))]
