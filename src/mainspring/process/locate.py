@@ -45,9 +45,9 @@ def locate_app(name: str) -> Mainspring:
     the module raises passes through.
     """
     module_name, _, attribute = name.partition(":")
+    _check_no_path(module_name, attribute)
     if not module_name or module_name.startswith("."):
         raise DefinitionError(f"bad app: {name!r} names no module. Expected module:app, such as shop.tasks:app.")
-    _check_no_path(module_name, attribute)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
