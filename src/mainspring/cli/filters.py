@@ -36,9 +36,11 @@ _OPTIONS: dict[str, Any] = {
     "key": Annotated[_Text, typer.Option("--key", metavar="KEY", help="Only the job that holds this key.")],
     "worker": Annotated[_Text, typer.Option("--worker", metavar="ID", help="Only jobs that it claimed last.")],
     "origin": Annotated[_Text, typer.Option("--origin", metavar="NAME", help="Only jobs that this asked for.")],
-    "error": Annotated[_Text, typer.Option("--error", metavar="TEXT", help="Only where the last error holds this.")],
+    "error": Annotated[
+        _Text, typer.Option("--error", metavar="TEXT", help="Only where the error or the reason holds this.")
+    ],
     "has_error": Annotated[
-        bool | None, typer.Option("--has-error/--no-error", help="Only jobs with, or without, a last error.")
+        bool | None, typer.Option("--has-error/--no-error", help="Only jobs with, or without, an error.")
     ],
     "created_after": _time("made since"),
     "created_before": _time("made before"),
