@@ -81,7 +81,9 @@ def test_an_unknown_option_is_wrong_use(shop: Shop, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("args", [["config"], ["config", "--help"], ["--help"], ["doctor"], ["jobs", "count", "--json"]])
+@pytest.mark.parametrize(
+    "args", [["config"], ["config", "--help"], ["--help"], ["doctor"], ["jobs", "count", "--json"]], ids=" ".join
+)
 def test_a_reader_that_is_gone_is_no_error(shop: Shop, args: list[str]) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
