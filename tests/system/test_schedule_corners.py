@@ -219,3 +219,4 @@ def test_a_week_may_end_on_sunday(app: Mainspring) -> None:
     assert days("0 0 * * MON-SUN") == set(range(1, 8))
     assert days("0 0 * * sat-sun") == {6, 7}
     assert days("0 0 * * sun-tue") == {7, 1, 2}
+    assert days("0 0 * * 0-sun") == days("0 0 * * sun-sun") == days("0 0 * * 7-sun") == {7}

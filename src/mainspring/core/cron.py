@@ -36,8 +36,8 @@ MACROS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_TO_SUNDAY = re.compile(r"(?<!sun)-sun(?![^,/\s])", re.IGNORECASE)
-"""A range that ends on Sunday, which is the 0 of `cronsim`, and its 7."""
+_TO_SUNDAY = re.compile(r"(?<!sun)(?<!0)-sun(?![^,/\s])", re.IGNORECASE)
+"""The end of a range of weekdays that does not begin with Sunday: to `cronsim` it is 0, which is no end, and also 7."""
 _EPOCH = datetime(1970, 1, 1)
 _END = 4_102_444_800
 """2100-01-01. Later than that nothing is looked for: rules of zones are a guess by then."""
