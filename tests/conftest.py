@@ -72,7 +72,7 @@ def _pooled(thread: threading.Thread) -> bool:
 
 
 if threading.current_thread() is threading.main_thread():
-    # Where the tests run in the background SIGINT is ignored, and SIGHUP under nohup: the programs that they start would
-    # inherit it.
+    # Where the tests run in the background SIGINT is ignored, and under nohup SIGHUP: the programs that they start
+    # would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
