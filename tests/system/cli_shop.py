@@ -9,7 +9,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -160,3 +160,22 @@ def on_terminal(shop: Shop, *args: str, typed: str = "", columns: int = 160) -> 
     finally:
         os.close(ours)
     return command.wait(timeout=60), seen.decode()
+
+
+@contextlib.contextmanager
+def asked(shop: Shop, *args: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A command that waits on a terminal for the answer to a question; and the terminal."""
+    ours, theirs = pty.openpty()
+    command = shop.start(*args, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while b"[y/N]: " not in seen:
+            seen += os.read(ours, 4096)
+        while Path(f"/proc/{command.pid}/stat").read_text().rpartition(") ")[2][0] != "S":
+            pass  # it has asked, and does not read yet
+        yield command, ours
+    finally:
+        command.kill()
+        command.wait()
+        os.close(ours)

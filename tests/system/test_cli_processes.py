@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from mainspring import JobFailed, Mainspring
 from tests.factory import make_job
-from tests.system.cli_shop import Shop, on_terminal
+from tests.system.cli_shop import Shop, asked, on_terminal
 
 pytestmark = pytest.mark.slow
 
@@ -188,22 +187,10 @@ def test_a_terminal_gets_tables_and_questions(shop: Shop) -> None:
 
 
 def test_one_ctrl_c_ends_a_question(shop: Shop) -> None:
-    ours, theirs = pty.openpty()
-    command = shop.start("jobs", "cancel", "--task", "send", stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    seen = b""
-    try:
-        while b"[y/N]: " not in seen:
-            seen += os.read(ours, 4096)
-        while Path(f"/proc/{command.pid}/stat").read_text().rpartition(") ")[2][0] != "S":
-            pass  # it has asked, and does not read yet
+    with asked(shop, "jobs", "cancel", "--task", "send") as (command, terminal):
         command.send_signal(signal.SIGINT)
         assert command.wait(timeout=60) == 130
-        assert b"nothing was done" in os.read(ours, 4096)
-    finally:
-        command.kill()
-        command.wait()
-        os.close(ours)
+        assert b"nothing was done" in os.read(terminal, 4096)
 
 
 def test_a_reader_that_has_seen_enough_is_not_complained_of(shop: Shop) -> None:

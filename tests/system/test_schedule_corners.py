@@ -193,8 +193,22 @@ async def test_a_queue_behind_retries_costs_a_held_clock_little(app: Mainspring,
     await app.schedules.create("s", fails, every="30m", overlap="queue", max_retries=5, retry_delay="1h")
     async with app.worker():
         await clock.advance("1d")
-    assert len(moves) < 300, "each tick, each retry and its end, and not every ten seconds of a day"
+    assert len(moves) < 2_500, "a look each minute at most, and not every ten seconds of a day"
     assert (await info(app)).runs == 5
+
+
+async def test_who_cancels_a_waiting_retry_lets_the_next_run_begin(app: Mainspring, clock: FakeClock) -> None:
+    @app.task
+    async def fails() -> None:
+        raise ValueError("down")
+
+    await app.schedules.create("s", fails, every="30m", overlap="queue", max_retries=1, retry_delay="1d")
+    async with app.worker():
+        await clock.advance("61m")  # the run of 0:30 waits for its retry, and the one of 1:00 for its end
+        assert (await info(app)).runs == 1
+        assert await app.jobs.cancel(task="fails", status="retrying") == 1
+        await clock.advance("2m")
+    assert (await info(app)).runs == 2
 
 
 async def test_retries_can_be_taken_back(app: Mainspring, clock: FakeClock, ran: list[str]) -> None:

@@ -12,7 +12,7 @@ from mainspring.core.job import Job
 from mainspring.core.naming import check_count
 from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import Schedule, decode_schedule
-from mainspring.core.schedule_status import STATUSES, looked_up, newest, status
+from mainspring.core.schedule_status import STATUSES, by_entry, looked_up, newest, status
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import BATCH_ROWS
 from mainspring.triggers.clock import rows_of
@@ -64,12 +64,12 @@ async def list_schedules(
     if wanted or sort == "last_run":
         rows = await _rows(client, found)
     if wanted:
-        found = [one for one in found if status(one, _by_entry(one, rows)) in wanted]
+        found = [one for one in found if status(one, by_entry(one, rows)) in wanted]
     found.sort(key=lambda one: SORTS[sort](one, _last_run(one, rows)), reverse=descending)
     page = found[offset : offset + limit]
     rows = rows or await _rows(client, page)
     now = client.clock.now()
-    return SchedulePage(tuple(info_of(one, _by_entry(one, rows), now) for one in page), len(found))
+    return SchedulePage(tuple(info_of(one, by_entry(one, rows), now) for one in page), len(found))
 
 
 async def read_all(client: Client) -> list[Schedule]:
@@ -111,10 +111,6 @@ async def _rows(client: Client, schedules: Sequence[Schedule]) -> Rows:
     return await rows_of(client.store, ids)
 
 
-def _by_entry(schedule: Schedule, rows: Rows) -> Rows:
-    return {entry: rows.get(schedule.job_id(entry)) for entry in looked_up(schedule)}
-
-
 def _last_run(schedule: Schedule, rows: Rows) -> int:
-    last = newest(schedule, _by_entry(schedule, rows))
+    last = newest(schedule, by_entry(schedule, rows))
     return 0 if last is None else last[1].started_at or last[1].scheduled_at

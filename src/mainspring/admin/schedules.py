@@ -25,7 +25,7 @@ from mainspring.core.naming import check_count, check_name, check_reason
 from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import Schedule, decode_schedule, encode_schedule
 from mainspring.core.schedule_options import PreviewOptions, ScheduleOptions
-from mainspring.core.schedule_status import looked_up, newest
+from mainspring.core.schedule_status import by_entry, looked_up, newest
 from mainspring.core.task import Task
 from mainspring.errors import (
     Contended,
@@ -331,9 +331,7 @@ async def _info(client: Client, schedule: Schedule, output: bool = False) -> Sch
 
 async def _rows(client: Client, schedule: Schedule) -> dict[str, Job | None]:
     """The jobs by which it is said how a schedule is, by their entries."""
-    entries = looked_up(schedule)
-    found = await rows_of(client.store, [schedule.job_id(entry) for entry in entries])
-    return {entry: found[schedule.job_id(entry)] for entry in entries}
+    return by_entry(schedule, await rows_of(client.store, [schedule.job_id(entry) for entry in looked_up(schedule)]))
 
 
 async def _wake(client: Client) -> None:

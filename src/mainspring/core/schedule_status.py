@@ -16,6 +16,11 @@ def looked_up(schedule: Schedule) -> set[str]:
     return {*schedule.live, *schedule.recent[-LOOKED_AT:]}
 
 
+def by_entry(schedule: Schedule, rows: Mapping[str, Job | None]) -> dict[str, Job | None]:
+    """Of `rows`, jobs by their ids, those of the entries that are `looked_up`, by these."""
+    return {entry: rows.get(schedule.job_id(entry)) for entry in looked_up(schedule)}
+
+
 def newest(schedule: Schedule, rows: Mapping[str, Job | None]) -> tuple[str, Job] | None:
     """The last entry whose run has begun, and its job: one that waits for its jitter or for a place, or was cancelled
     before it began, says nothing of how things are. Where none has begun, the last that has a job."""

@@ -21,6 +21,8 @@ ON_TIME = UNITS["m"]
 """ms by which a tick may be late and still run under catch_up="skip": a busy worker is not one that was down."""
 RECHECK = 10_000
 """ms after which a schedule that waits for the end of a run looks again. Whoever ends the run looks at once."""
+RECHECK_WAITING = 60_000
+"""The same while that run only waits, for a retry: somebody may cancel or erase it, and nobody looks then."""
 LONGEST_QUEUE = 100
 """Ticks that may wait for their turn; more are left out, but for those that are caught up at once."""
 KEPT = 90 * UNITS["d"]
@@ -139,12 +141,11 @@ def due_at(schedule: Schedule, now: int, rows: Mapping[str, Job | None] | None =
 
 
 def _recheck(schedule: Schedule, rows: Mapping[str, Job | None], now: int) -> int:
-    """When to look again at a schedule that waits for the end of a run: not before it may have ended, if that is to
-    begin, or to be tried again, at a time that is known."""
+    """When to look again at a schedule that waits for the end of a run."""
     known = [row for entry in schedule.live if (row := rows.get(entry)) is not None]
     if len(known) < len(schedule.live) or not all(row.state is State.WAITING for row in known):
         return now + RECHECK
-    return max(now, *(row.due_at for row in known)) + RECHECK
+    return min(now + RECHECK_WAITING, max(now, *(row.due_at for row in known)) + RECHECK)
 
 
 def _goes_on(row: Job | None) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.servers import databases
 from tests.servers.mongo import MongoServer
-from tests.servers.shared import needs_mongo
+from tests.servers.shared import SharedMongo, needs_mongo
 from tests.stores.unsaid import nothing_is_left_unsaid, what_is_there_is_not_searched
 
 __all__ = ["hurt_server", "hurt_url", "nothing_is_left_unsaid", "what_is_there_is_not_searched"]
@@ -28,6 +29,18 @@ def hurt_url(hurt_server: MongoServer, tmp_path: Path) -> Iterator[str]:
     name = databases.name_for(tmp_path)
     yield hurt_server.url_of(name)
     hurt_server.client.drop_database(name)
+
+
+@pytest.fixture
+def url(mongo_server: SharedMongo, mongo_database: str) -> str:
+    """The URL of a database of the test's own on a server that tests leave alone."""
+    return mongo_server.url_of(mongo_database)
+
+
+@pytest.fixture
+def database(mongo_server: SharedMongo, mongo_database: str) -> Any:
+    """The same database, as PyMongo has it."""
+    return mongo_server.client[mongo_database]
 
 
 HERE = Path(__file__).parent

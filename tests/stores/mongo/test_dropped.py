@@ -10,18 +10,7 @@ from pymongo import AsyncMongoClient
 from mainspring import Mainspring
 from mainspring.stores import open_store
 from mainspring.stores.base import Query
-from tests.servers.shared import SharedMongo
 from tests.stores.mongo.rig import until
-
-
-@pytest.fixture
-def url(mongo_server: SharedMongo, mongo_database: str) -> str:
-    return mongo_server.url_of(mongo_database)
-
-
-@pytest.fixture
-def database(mongo_server: SharedMongo, mongo_database: str) -> Any:
-    return mongo_server.client[mongo_database]
 
 
 @pytest.mark.slow

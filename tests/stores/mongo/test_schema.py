@@ -17,18 +17,7 @@ from mainspring.stores.mongo.schema import CAPPED, INDEXES, SCHEMA
 from tests.factory import NOW, make_job
 from tests.servers.binaries import needs
 from tests.servers.mongo import MongoServer, client
-from tests.servers.shared import SharedMongo
 from tests.stores.mongo.rig import claim, store_at, with_options
-
-
-@pytest.fixture
-def url(mongo_server: SharedMongo, mongo_database: str) -> str:
-    return mongo_server.url_of(mongo_database)
-
-
-@pytest.fixture
-def database(mongo_server: SharedMongo, mongo_database: str) -> Any:
-    return mongo_server.client[mongo_database]
 
 
 def indexes(database: Any, name: str) -> set[str]:

@@ -13,20 +13,9 @@ from mainspring.core.clock import wall_ms
 from mainspring.core.job import Error, Job, State
 from mainspring.stores.mongo.views import pipeline
 from tests.factory import make_job
-from tests.servers.shared import SharedMongo
 from tests.stores.mongo.rig import store_at, with_options
 
 HOUR = 3_600_000
-
-
-@pytest.fixture
-def url(mongo_server: SharedMongo, mongo_database: str) -> str:
-    return mongo_server.url_of(mongo_database)
-
-
-@pytest.fixture
-def database(mongo_server: SharedMongo, mongo_database: str) -> Any:
-    return mongo_server.client[mongo_database]
 
 
 def views(database: Any) -> list[str]:

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from mainspring.admin.doctor.finding import Finding, listed, note, ok, warning
 from mainspring.client import Client
 from mainspring.core.duration import humanize
-from mainspring.core.job import Job
 from mainspring.core.records import SCHEDULE, Record
 from mainspring.core.schedule import Schedule, decode_schedule
-from mainspring.core.schedule_status import looked_up, status
+from mainspring.core.schedule_status import by_entry, looked_up, status
 from mainspring.errors import DefinitionError
 from mainspring.stores.base import BATCH_ROWS
 from mainspring.triggers.clock import rows_of
@@ -68,8 +67,4 @@ def _failed(names: Sequence[str]) -> Finding | None:
 async def _failing(client: Client, schedules: Sequence[Schedule]) -> list[str]:
     ids = [schedule.job_id(entry) for schedule in schedules for entry in looked_up(schedule)]
     rows = await rows_of(client.store, ids)
-    return [schedule.name for schedule in schedules if status(schedule, _by_entry(schedule, rows)) == "failed"]
-
-
-def _by_entry(schedule: Schedule, rows: dict[str, Job | None]) -> dict[str, Job | None]:
-    return {entry: rows.get(schedule.job_id(entry)) for entry in looked_up(schedule)}
+    return [schedule.name for schedule in schedules if status(schedule, by_entry(schedule, rows)) == "failed"]
